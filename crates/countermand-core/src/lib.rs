@@ -1,0 +1,12 @@
+//! The words of Countermand as types: actions, effects, blast radius, changes, policy.
+//!
+//! Pure and synchronous: no clock, no randomness, no files, no network. Time and identifiers
+//! are arguments.
+#![forbid(unsafe_code)]
+
+pub mod action;
+pub mod digest;
+pub mod effect;
+pub mod evidence;
+pub mod name;
+pub mod verb;
