@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub struct Evidence {
     /// Different humans, none of them the sponsor, who approved exactly this change.
     pub peers: u32,
-    /// The same humans counted by group. A human counts once in each group they belong to.
+    /// The same humans by the group whose seat they took: one human fills one seat.
     pub groups: BTreeMap<GroupName, u32>,
     /// Seconds since the last approval that counted.
     pub cooled_seconds: u64,

@@ -5,8 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod change;
 pub mod digest;
 pub mod effect;
 pub mod evidence;
 pub mod name;
+pub mod preview;
+pub mod radius;
+pub mod request;
+pub mod statement;
 pub mod verb;

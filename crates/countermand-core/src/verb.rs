@@ -94,8 +94,7 @@ impl Serialize for Verb {
 impl<'de> Deserialize<'de> for Verb {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Verb::named(&name)
-            .ok_or_else(|| serde::de::Error::custom(format!("unknown verb `{name}`")))
+        Verb::named(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown verb `{name}`")))
     }
 }
 

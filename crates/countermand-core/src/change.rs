@@ -1,0 +1,421 @@
+//! The change as a state machine without I/O: its state is the fold of its events.
+
+mod event;
+#[cfg(test)]
+mod tests;
+
+pub use event::{
+    Abort, Approval, CommitToken, Event, Outcome, Recorded, Rehearsal, RestorePoint, SavedTable,
+};
+
+use crate::digest::Digest;
+use crate::evidence::{Evidence, Facts};
+use crate::name::{GroupName, HumanName};
+use crate::preview::{Counts, Preview};
+use crate::radius::Reversibility;
+use crate::request::{ChangeNumber, Request};
+use crate::statement::ReviewSubject;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A request that is not decided and run within this long expires.
+pub const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+/// An approval counts for this long.
+pub const APPROVAL_LIFETIME: SignedDuration = SignedDuration::from_hours(4);
+/// A rehearsal counts for this long.
+pub const REHEARSAL_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// The same request gets the recorded outcome for this long after the end.
+pub const DELIVERY_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// A rejected request is refused with its reason for this long.
+pub const REJECTION_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+
+/// Where a change stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits for evidence.
+    Held,
+    /// Runs; production may not have committed it.
+    Running {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Ran within what was signed; the commit may have been sent.
+    Committing {
+        /// Which attempt.
+        attempt: u32,
+        /// What it did.
+        measured: Counts,
+        /// What proves whether it was committed.
+        token: CommitToken,
+    },
+    /// Committed, once.
+    Executed(Outcome),
+    /// Ended without effect, with the reason.
+    Failed(String),
+    /// A human said no, with the reason.
+    Rejected {
+        /// Who.
+        human: HumanName,
+        /// Why.
+        reason: String,
+    },
+    /// Taken back before it ran.
+    Withdrawn,
+    /// Not decided in time.
+    Expired,
+    /// Whether it was committed cannot be known, with the reason.
+    InDoubt(String),
+    /// Executed, and then taken back.
+    Restored(Outcome),
+}
+
+impl State {
+    /// The word that commands show.
+    pub fn word(&self) -> &'static str {
+        match self {
+            State::Held => "held",
+            State::Running { .. } => "running",
+            State::Committing { .. } => "committing",
+            State::Executed(_) => "executed",
+            State::Failed(_) => "failed",
+            State::Rejected { .. } => "rejected",
+            State::Withdrawn => "withdrawn",
+            State::Expired => "expired",
+            State::InDoubt(_) => "in doubt",
+            State::Restored(_) => "restored",
+        }
+    }
+
+    /// Whether the change can still run, or is running.
+    pub fn is_open(&self) -> bool {
+        matches!(self, State::Held | State::Running { .. } | State::Committing { .. })
+    }
+}
+
+/// An event that cannot follow the change's state. The event is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("change {number} is {state}: it cannot be {event} now")]
+pub struct InvalidTransition {
+    /// The change.
+    pub number: ChangeNumber,
+    /// Where it stands.
+    pub state: &'static str,
+    /// What was tried.
+    pub event: &'static str,
+}
+
+/// A change: the fold of its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What was asked.
+    pub request: Request,
+    /// What was last measured; what reviewers sign.
+    pub preview: Preview,
+    /// Where it stands.
+    pub state: State,
+    /// When it was held.
+    pub opened: Timestamp,
+    /// When it last moved.
+    pub moved: Timestamp,
+    /// When it ended, if it has.
+    pub ended: Option<Timestamp>,
+    /// Approvals of the present preview, with their times.
+    pub approvals: Vec<(Timestamp, Approval)>,
+    /// When the cooling last began to count.
+    pub cooling_since: Option<Timestamp>,
+    /// The trial restore point.
+    pub trial: Option<RestorePoint>,
+    /// Why there is no trial, if it was tried.
+    pub trial_failure: Option<String>,
+    /// The rehearsal, with its time.
+    pub rehearsal: Option<(Timestamp, Rehearsal)>,
+    /// Why there is no rehearsal, if it was tried.
+    pub rehearsal_failure: Option<String>,
+    /// What the execution can be taken back from.
+    pub restore_point: Option<RestorePoint>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Commits that were recorded: never above 1.
+    pub executions: u32,
+    /// Whether the requester was told the outcome.
+    pub delivered: bool,
+    /// How many events were folded; the store's version.
+    pub version: u64,
+}
+
+/// Reviewers of the installation with the groups they are in. Who is not here fills no seat.
+pub type Seats = BTreeMap<HumanName, BTreeSet<GroupName>>;
+
+impl Change {
+    /// The change that this first event opens; none for any other event than
+    /// [`Event::Held`].
+    pub fn open(first: &Recorded) -> Option<Change> {
+        let Event::Held { request, preview } = &first.event else { return None };
+        Some(Change {
+            request: (**request).clone(),
+            preview: (**preview).clone(),
+            state: State::Held,
+            opened: first.at,
+            moved: first.at,
+            ended: None,
+            approvals: Vec::new(),
+            cooling_since: None,
+            trial: None,
+            trial_failure: None,
+            rehearsal: None,
+            rehearsal_failure: None,
+            restore_point: None,
+            attempts: 0,
+            executions: 0,
+            delivered: false,
+            version: 1,
+        })
+    }
+
+    /// The change after all of these events.
+    ///
+    /// # Errors
+    /// [`InvalidTransition`] for the first event that cannot follow; none for an empty list or
+    /// one that does not begin with [`Event::Held`].
+    pub fn fold(events: &[Recorded]) -> Option<Result<Change, InvalidTransition>> {
+        let (first, rest) = events.split_first()?;
+        let change = Change::open(first)?;
+        Some(rest.iter().try_fold(change, |change, recorded| change.apply(recorded)))
+    }
+
+    /// The change after one more event.
+    ///
+    /// # Errors
+    /// [`InvalidTransition`] where the event cannot follow the present state.
+    pub fn apply(mut self, recorded: &Recorded) -> Result<Change, InvalidTransition> {
+        self.check(&recorded.event)?;
+        let at = recorded.at;
+        match &recorded.event {
+            Event::Held { .. } | Event::RestoreFailed { .. } => {}
+            Event::TrialTaken { restore_point } => {
+                self.trial = Some(restore_point.clone());
+                self.trial_failure = None;
+            }
+            Event::TrialFailed { why } => self.trial_failure = Some(why.clone()),
+            Event::Rehearsed { rehearsal } => {
+                self.rehearsal = Some((at, rehearsal.clone()));
+                self.rehearsal_failure = None;
+            }
+            Event::RehearsalFailed { why } => {
+                self.rehearsal = None;
+                self.rehearsal_failure = Some(why.clone());
+            }
+            Event::Approved { approval } => self.approve(at, approval.clone()),
+            Event::CoolingStopped { .. } => self.void_approvals(),
+            Event::CoolingRestarted { .. } => {
+                self.cooling_since = self.cooling_since.map(|_| at);
+            }
+            Event::Voided { preview, .. } => {
+                self.void_approvals();
+                self.preview = (**preview).clone();
+                self.trial = None;
+                self.rehearsal = None;
+            }
+            Event::Started { attempt, preview } => {
+                self.attempts = *attempt;
+                self.preview = (**preview).clone().with_ceiling_of(&self.preview);
+                self.state = State::Running { attempt: *attempt };
+            }
+            Event::Committing { attempt, measured, restore_point, token } => {
+                self.restore_point = restore_point.clone();
+                self.state = State::Committing {
+                    attempt: *attempt,
+                    measured: measured.clone(),
+                    token: token.clone(),
+                };
+            }
+            Event::Executed { outcome, .. } => {
+                self.executions += 1;
+                self.end(at, State::Executed(outcome.clone()));
+            }
+            Event::RolledBack { abort, why, .. } => self.roll_back(at, *abort, why),
+            Event::Rejected { human, reason, .. } => {
+                self.end(at, State::Rejected { human: human.clone(), reason: reason.clone() });
+            }
+            Event::InDoubt { why } => self.end(at, State::InDoubt(why.clone())),
+            Event::Delivered { .. } => self.delivered = true,
+            Event::Withdrawn { .. } => self.end(at, State::Withdrawn),
+            Event::Expired => self.end(at, State::Expired),
+            Event::Restored { .. } => {
+                if let State::Executed(outcome) = &self.state {
+                    self.state = State::Restored(outcome.clone());
+                }
+            }
+        }
+        self.moved = at;
+        self.version += 1;
+        Ok(self)
+    }
+
+    fn approve(&mut self, at: Timestamp, approval: Approval) {
+        self.approvals.push((at, approval));
+        self.cooling_since = Some(at);
+    }
+
+    fn void_approvals(&mut self) {
+        self.approvals.clear();
+        self.cooling_since = None;
+    }
+
+    fn roll_back(&mut self, at: Timestamp, abort: Abort, why: &str) {
+        self.restore_point = None;
+        self.state = State::Held;
+        if abort.ends() {
+            self.end(at, State::Failed(why.to_owned()));
+        } else if !abort.keeps_approvals() {
+            self.void_approvals();
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, state: State) {
+        self.state = state;
+        self.ended = Some(at);
+    }
+
+    /// Whether the event may follow. Every row of the table of transitions is here.
+    fn check(&self, event: &Event) -> Result<(), InvalidTransition> {
+        let held = self.state == State::Held;
+        let running = |n: &u32| matches!(&self.state, State::Running { attempt } if attempt == n);
+        let committing =
+            |n: &u32| matches!(&self.state, State::Committing { attempt, .. } if attempt == n);
+        let may = match event {
+            Event::Held { .. } => false,
+            Event::TrialTaken { .. }
+            | Event::TrialFailed { .. }
+            | Event::Rehearsed { .. }
+            | Event::RehearsalFailed { .. }
+            | Event::CoolingStopped { .. }
+            | Event::CoolingRestarted { .. }
+            | Event::Voided { .. }
+            | Event::Rejected { .. }
+            | Event::Withdrawn { .. }
+            | Event::Expired => held,
+            Event::Approved { approval } => held && self.may_approve(approval),
+            Event::Started { attempt, .. } => held && *attempt == self.attempts + 1,
+            Event::Committing { attempt, .. } => running(attempt),
+            Event::RolledBack { attempt, .. } => running(attempt) || committing(attempt),
+            Event::Executed { .. } | Event::InDoubt { .. } => {
+                matches!(self.state, State::Committing { .. })
+            }
+            Event::Delivered { .. } => !self.state.is_open() && !self.delivered,
+            Event::Restored { .. } | Event::RestoreFailed { .. } => {
+                matches!(self.state, State::Executed(_))
+            }
+        };
+        if may { Ok(()) } else { Err(self.refuses(event)) }
+    }
+
+    /// One human, one seat; the sponsor only where the approval says that it is a
+    /// confirmation; only for what is there now.
+    fn may_approve(&self, approval: &Approval) -> bool {
+        let sponsor = approval.human == self.request.sponsor;
+        sponsor == approval.confirms
+            && approval.subject == self.subject_digest()
+            && self.approvals.iter().all(|(_, earlier)| earlier.human != approval.human)
+    }
+
+    fn refuses(&self, event: &Event) -> InvalidTransition {
+        let event = match event {
+            Event::Held { .. } => "held",
+            Event::TrialTaken { .. } | Event::TrialFailed { .. } => "given a trial restore point",
+            Event::Rehearsed { .. } | Event::RehearsalFailed { .. } => "rehearsed",
+            Event::Approved { .. } => "approved",
+            Event::Rejected { .. } => "rejected",
+            Event::CoolingStopped { .. } => "stopped cooling",
+            Event::CoolingRestarted { .. } => "cooled again",
+            Event::Voided { .. } => "voided",
+            Event::Started { .. } => "started",
+            Event::Committing { .. } => "committed",
+            Event::Executed { .. } => "executed",
+            Event::RolledBack { .. } => "rolled back",
+            Event::InDoubt { .. } => "put in doubt",
+            Event::Delivered { .. } => "delivered",
+            Event::Withdrawn { .. } => "withdrawn",
+            Event::Expired => "expired",
+            Event::Restored { .. } | Event::RestoreFailed { .. } => "restored",
+        };
+        InvalidTransition { number: self.request.number, state: self.state.word(), event }
+    }
+
+    /// What a reviewer signs of this change, without a seat.
+    pub fn subject(&self) -> ReviewSubject {
+        ReviewSubject {
+            change: self.request.number,
+            requester: self.request.agent.clone(),
+            sponsor: self.request.sponsor.clone(),
+            identity: self.preview.identity.clone(),
+            ceiling: self.preview.ceiling.clone(),
+            reversibility: self.preview.reversibility.clone(),
+            seat: None,
+        }
+    }
+
+    /// The approval digest: of [`Change::subject`]. An approval of anything else does not count.
+    pub fn subject_digest(&self) -> Digest {
+        Digest::of(&self.subject())
+    }
+
+    /// What has been shown so far, at this time, by humans who are reviewers now.
+    pub fn evidence(&self, now: Timestamp, seats: &Seats) -> Evidence {
+        let mut evidence = Evidence { trial: self.trial.is_some(), ..Evidence::default() };
+        for (at, approval) in &self.approvals {
+            let fresh = now.duration_since(*at) < APPROVAL_LIFETIME;
+            let Some(groups) = seats.get(&approval.human).filter(|_| fresh) else { continue };
+            if approval.confirms {
+                evidence.confirmed = true;
+                continue;
+            }
+            evidence.peers += 1;
+            if let Some(seat) = approval.seat.as_ref().filter(|seat| groups.contains(*seat)) {
+                *evidence.groups.entry(seat.clone()).or_default() += 1;
+            }
+        }
+        if evidence.peers > 0 || evidence.confirmed {
+            let cooled = self.cooling_since.map(|since| now.duration_since(since).as_secs());
+            evidence.cooled_seconds = cooled.and_then(|s| u64::try_from(s).ok()).unwrap_or(0);
+        }
+        evidence.rehearsed = self
+            .rehearsal
+            .as_ref()
+            .is_some_and(|(at, _)| now.duration_since(*at) < REHEARSAL_LIFETIME);
+        evidence.verified = matches!(self.state, State::Committing { .. });
+        evidence
+    }
+
+    /// What policy weighs beside the evidence.
+    pub fn facts(&self, partner: bool, solo: bool) -> Facts {
+        facts_of(&self.preview, partner, solo)
+    }
+
+    /// Whether it was not decided in time.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state == State::Held && now.duration_since(self.opened) >= REQUEST_LIFETIME
+    }
+}
+
+/// What policy weighs of a preview.
+pub fn facts_of(preview: &Preview, partner: bool, solo: bool) -> Facts {
+    let roots = preview.radius.roots().count();
+    Facts {
+        roots: u32::try_from(roots).unwrap_or(u32::MAX),
+        reversible: preview.reversibility == Reversibility::Restorable,
+        recovery_seconds: preview.estimates.recovery_seconds,
+        rehearsable: partner && preview.undone_by_rollback,
+        unavailable: preview.unavailable,
+        solo,
+        adopted: false,
+    }
+}
+
+impl Preview {
+    /// This preview under the ceiling that was signed for an earlier one.
+    fn with_ceiling_of(mut self, signed: &Preview) -> Preview {
+        self.ceiling = signed.ceiling.clone();
+        self
+    }
+}

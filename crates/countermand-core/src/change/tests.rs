@@ -1,0 +1,236 @@
+use super::*;
+use crate::action::{Action, Object};
+use crate::preview::{Ceiling, Estimates, Identity};
+use crate::radius::BlastRadius;
+use crate::request::{Payload, RequestKey};
+use crate::verb::postgres;
+use proptest::prelude::*;
+
+fn human(name: &str) -> HumanName {
+    HumanName::new(name).unwrap()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn preview(rows: u64) -> Preview {
+    Preview {
+        identity: Identity {
+            target: "prod".parse().unwrap(),
+            fingerprint: "f".into(),
+            payload: Digest::of_bytes(b"drop"),
+            verbs: [postgres::DROP_TABLE].into(),
+            objects: BTreeMap::new(),
+            tags: BTreeMap::new(),
+        },
+        ceiling: Ceiling::over(&Counts::from([("a".into(), rows)]), true),
+        estimates: Estimates::default(),
+        radius: BlastRadius::default(),
+        reversibility: Reversibility::Restorable,
+        undone_by_rollback: true,
+        unavailable: false,
+    }
+}
+
+fn held() -> Recorded {
+    let agent: crate::name::AgentName = "bot".parse().unwrap();
+    let target: crate::name::TargetName = "prod".parse().unwrap();
+    let payload = Payload { kind: "postgres".into(), body: "drop".into(), text: "drop".into() };
+    let request = Request {
+        number: ChangeNumber(1),
+        key: RequestKey::of(&agent, &target, &payload),
+        agent,
+        sponsor: human("alice"),
+        target,
+        environment: "production".parse().unwrap(),
+        payload: payload.digest(),
+        actions: vec![Action::new(postgres::DROP_TABLE, Object::new("table", "a"))],
+        session: "s".into(),
+        said: String::new(),
+    };
+    let event = Event::Held { request: Box::new(request), preview: Box::new(preview(10)) };
+    Recorded { at: at(0), event }
+}
+
+fn approval(change: &Change, by: &str) -> Event {
+    Event::Approved {
+        approval: Approval {
+            human: human(by),
+            seat: None,
+            subject: change.subject_digest(),
+            key: "k".into(),
+            user_verified: true,
+            confirms: false,
+        },
+    }
+}
+
+fn step(change: Change, seconds: i64, event: Event) -> Change {
+    change.apply(&Recorded { at: at(seconds), event }).expect("the event may follow")
+}
+
+fn refused(change: &Change, event: Event) -> bool {
+    change.clone().apply(&Recorded { at: at(9), event }).is_err()
+}
+
+fn seats() -> Seats {
+    Seats::from([
+        (human("bob"), ["dba".parse().unwrap(), "security".parse().unwrap()].into()),
+        (human("carol"), BTreeSet::new()),
+    ])
+}
+
+fn token() -> CommitToken {
+    CommitToken { fingerprint: "f".into(), transaction: "7".into() }
+}
+
+fn committing(attempt: u32) -> Event {
+    Event::Committing { attempt, measured: Counts::new(), restore_point: None, token: token() }
+}
+
+#[test]
+fn the_sponsor_cannot_approve_and_nobody_twice() {
+    let change = Change::open(&held()).unwrap();
+    assert!(refused(&change, approval(&change, "alice")));
+    let change = step(change.clone(), 1, approval(&change, "bob"));
+    assert!(refused(&change, approval(&change, "bob")));
+    assert!(!refused(&change, approval(&change, "carol")));
+}
+
+#[test]
+fn an_approval_of_something_else_does_not_count() {
+    let change = Change::open(&held()).unwrap();
+    let old = approval(&change, "bob");
+    let change = step(change, 1, Event::Voided { why: vec![], preview: Box::new(preview(11)) });
+    assert!(refused(&change, old));
+}
+
+#[test]
+fn evidence_counts_people_who_are_reviewers_now_and_cools_from_the_last_approval() {
+    let change = Change::open(&held()).unwrap();
+    let change = step(change.clone(), 10, approval(&change, "bob"));
+    let change = step(change.clone(), 20, approval(&change, "mallory"));
+    let evidence = change.evidence(at(50), &seats());
+    assert_eq!(evidence.peers, 1, "mallory is no reviewer");
+    assert_eq!(evidence.cooled_seconds, 30);
+    assert_eq!(change.evidence(at(5 * 3600), &seats()).peers, 0, "approvals end after 4 h");
+}
+
+#[test]
+fn one_human_in_two_groups_fills_one_seat() {
+    let change = Change::open(&held()).unwrap();
+    let mut event = approval(&change, "bob");
+    if let Event::Approved { approval } = &mut event {
+        approval.seat = Some("dba".parse().unwrap());
+    }
+    let change = step(change, 1, event);
+    let evidence = change.evidence(at(2), &seats());
+    assert_eq!(evidence.peers, 1);
+    assert_eq!(evidence.groups.values().sum::<u32>(), 1);
+}
+
+#[test]
+fn a_restart_cools_again_and_voiding_forgets_approvals() {
+    let change = Change::open(&held()).unwrap();
+    let change = step(change.clone(), 1, approval(&change, "bob"));
+    let change = step(change, 100, Event::CoolingRestarted { why: "down".into() });
+    assert_eq!(change.evidence(at(101), &seats()).cooled_seconds, 1);
+    let change = step(change, 102, Event::Voided { why: vec![], preview: Box::new(preview(1)) });
+    assert_eq!(change.evidence(at(103), &seats()).peers, 0);
+}
+
+#[test]
+fn it_is_executed_once_and_only_through_committing() {
+    let change = Change::open(&held()).unwrap();
+    let done = Event::Executed { outcome: Outcome::default(), recovered: false };
+    assert!(refused(&change, done.clone()));
+    let start = Event::Started { attempt: 1, preview: Box::new(preview(10)) };
+    let change = step(change, 1, start.clone());
+    assert!(refused(&change, start));
+    assert!(refused(&change, done.clone()));
+    let change = step(change, 2, committing(1));
+    let change = step(change, 3, done.clone());
+    assert!(refused(&change, done));
+    assert!(refused(&change, committing(1)));
+}
+
+#[test]
+fn more_rows_within_the_signed_ceiling_leave_the_approval_valid() {
+    let change = Change::open(&held()).unwrap();
+    let signed = change.subject_digest();
+    let fresh = preview(11);
+    let change = step(change, 1, Event::Started { attempt: 1, preview: Box::new(fresh) });
+    assert_eq!(change.subject_digest(), signed);
+}
+
+fn any_event() -> impl Strategy<Value = u8> {
+    0u8..16
+}
+
+fn event_of(code: u8, change: &Change) -> Event {
+    match code {
+        0 => approval(change, "bob"),
+        1 => approval(change, "alice"),
+        2 => Event::Voided { why: vec![], preview: Box::new(preview(3)) },
+        3 => Event::Started { attempt: change.attempts + 1, preview: Box::new(preview(10)) },
+        4 => committing(change.attempts),
+        5 => Event::Executed { outcome: Outcome::default(), recovered: false },
+        6 => Event::RolledBack {
+            attempt: change.attempts,
+            abort: Abort::LockNotGranted,
+            why: String::new(),
+        },
+        7 => Event::RolledBack {
+            attempt: change.attempts,
+            abort: Abort::CeilingExceeded,
+            why: String::new(),
+        },
+        8 => Event::Rejected { human: human("bob"), reason: String::new(), key: String::new() },
+        9 => Event::InDoubt { why: String::new() },
+        10 => Event::Delivered { session: String::new() },
+        11 => Event::Withdrawn { by: String::new() },
+        12 => Event::Expired,
+        13 => Event::CoolingStopped { by: String::new(), reason: String::new() },
+        14 => Event::Restored {
+            human: human("bob"),
+            rows: Counts::new(),
+            equal: true,
+            overwritten: vec![],
+        },
+        _ => Event::CoolingRestarted { why: String::new() },
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order: never executed twice, never executed without the
+    /// intent recorded before, never moved after it was rejected.
+    #[test]
+    fn any_history_executes_at_most_once(codes in prop::collection::vec(any_event(), 0..60)) {
+        let mut change = Change::open(&held()).unwrap();
+        let mut history = vec![held()];
+        for code in codes {
+            let recorded = Recorded { at: at(history.len() as i64), event: event_of(code, &change) };
+            let before = change.clone();
+            match change.clone().apply(&recorded) {
+                Ok(after) => {
+                    if after.executions > before.executions {
+                        let intended = matches!(before.state, State::Committing { .. });
+                        prop_assert!(intended);
+                    }
+                    let rejected = matches!(before.state, State::Rejected { .. });
+                    if rejected {
+                        let told = matches!(recorded.event, Event::Delivered { .. });
+                        prop_assert!(told);
+                    }
+                    history.push(recorded);
+                    change = after;
+                }
+                Err(_) => prop_assert_eq!(&before, &change),
+            }
+            prop_assert!(change.executions <= 1);
+        }
+        let folded = Change::fold(&history).unwrap().unwrap();
+        prop_assert_eq!(folded, change);
+    }
+}

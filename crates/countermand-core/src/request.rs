@@ -1,0 +1,80 @@
+//! What an agent asked for, and the key under which the same request joins an open change.
+
+use crate::action::Action;
+use crate::digest::Digest;
+use crate::name::{AgentName, EnvironmentName, HumanName, TargetName};
+use serde::{Deserialize, Serialize};
+
+/// The number people and clients call a change by; counts up from 1 in one installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChangeNumber(pub u64);
+
+impl std::fmt::Display for ChangeNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A unit as it was judged and as it will be run: the two are the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// The protocol that understands `body`: `postgres`.
+    pub kind: String,
+    /// The exact request in the door's own canonical form: statements, parameters, and the
+    /// session settings that change what they mean.
+    pub body: String,
+    /// The same for people, complete and untruncated. Hostile text: escape what is shown.
+    pub text: String,
+}
+
+impl Payload {
+    /// The digest that identity names: of everything that is run.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&(&self.kind, &self.body))
+    }
+}
+
+/// Names a request by what it asks: while a change with this key is open, the same request
+/// joins it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestKey(Digest);
+
+impl RequestKey {
+    /// The key of this agent asking this of that target.
+    pub fn of(agent: &AgentName, target: &TargetName, payload: &Payload) -> RequestKey {
+        RequestKey(Digest::of(&(agent, target, payload.digest())))
+    }
+}
+
+impl std::fmt::Display for RequestKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an agent asked for, as the change keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The change's number.
+    pub number: ChangeNumber,
+    /// Who asked.
+    pub agent: AgentName,
+    /// On whose behalf.
+    pub sponsor: HumanName,
+    /// Of what.
+    pub target: TargetName,
+    /// The target's environment when it was asked.
+    pub environment: EnvironmentName,
+    /// Joins the same request to this change.
+    pub key: RequestKey,
+    /// Digest of the payload, which is kept beside.
+    pub payload: Digest,
+    /// What it would do, as read from the request.
+    pub actions: Vec<Action>,
+    /// The connection it came over, as the door numbers them.
+    pub session: String,
+    /// What the client says of itself. Hostile text.
+    pub said: String,
+}

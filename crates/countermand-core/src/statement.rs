@@ -1,0 +1,109 @@
+//! What humans sign: RFC 8785 JSON of one act on one subject, good once and not for long.
+
+use crate::digest::canonical;
+use crate::name::{AgentName, HumanName, InstallationName};
+use crate::preview::{Ceiling, Identity};
+use crate::radius::Reversibility;
+use crate::request::ChangeNumber;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The SSHSIG namespace of every statement: a signature made for anything else does not count.
+pub const NAMESPACE: &str = "countermand-statement-v1";
+
+/// An act that lets something happen, with what it is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", content = "subject", rename_all = "snake_case")]
+pub enum Act {
+    /// Let this change run.
+    Approve(ReviewSubject),
+    /// Never let this change run.
+    Reject {
+        /// The change, as it was seen.
+        #[serde(flatten)]
+        subject: ReviewSubject,
+        /// Why; the agent is told.
+        reason: String,
+    },
+    /// Take a change back.
+    Restore {
+        /// The change to take back.
+        change: ChangeNumber,
+        /// Also where rows or objects changed since.
+        overwrite: bool,
+    },
+    /// Let an agent in.
+    AddAgent {
+        /// Its name.
+        agent: AgentName,
+        /// Who answers for it: the signer.
+        sponsor: HumanName,
+        /// Targets it may reach and effects it may ask for, as `targets` and `effects`.
+        grant: serde_json::Value,
+        /// When its credential ends.
+        expires: Timestamp,
+    },
+    /// Let what was frozen run again.
+    Thaw {
+        /// `agent NAME`, `target NAME` or `everything`.
+        what: String,
+    },
+}
+
+impl Act {
+    /// The act's name as the statement carries it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Act::Approve(_) => "approve",
+            Act::Reject { .. } => "reject",
+            Act::Restore { .. } => "restore",
+            Act::AddAgent { .. } => "add_agent",
+            Act::Thaw { .. } => "thaw",
+        }
+    }
+}
+
+/// What is signed of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewSubject {
+    /// The change.
+    pub change: ChangeNumber,
+    /// Who asked.
+    pub requester: AgentName,
+    /// On whose behalf.
+    pub sponsor: HumanName,
+    /// The exact thing that runs and what it touches.
+    pub identity: Identity,
+    /// The most it may do.
+    pub ceiling: Ceiling,
+    /// Whether it can be taken back.
+    pub reversibility: Reversibility,
+    /// The seat the signer takes, where a group's approval is asked for. One human fills one
+    /// seat.
+    pub seat: Option<crate::name::GroupName>,
+}
+
+/// A statement as it is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The installation it is meant for.
+    pub installation: InstallationName,
+    /// What it lets happen, to what.
+    #[serde(flatten)]
+    pub act: Act,
+    /// Who signs.
+    pub signer: HumanName,
+    /// The engine's; accepted once.
+    pub nonce: String,
+    /// When the engine gave the nonce.
+    pub issued: Timestamp,
+    /// When the nonce ends.
+    pub expires: Timestamp,
+}
+
+impl Statement {
+    /// The bytes that are signed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical(self)
+    }
+}
