@@ -82,19 +82,24 @@ async fn a_server_that_cannot_start_says_why_and_leaves_nothing() {
     assert!(matches!(&error, ScratchError::Start { log } if log.contains("no_such_setting")));
 }
 
-/// Not a test: the process that [`a_killed_parent_takes_its_server_with_it`] kills.
-#[tokio::test]
-#[ignore = "a part of another test, which starts it in a process of its own"]
+/// Set in the process that [`a_killed_parent_takes_its_server_with_it`] starts and kills.
+const PARENT: &str = "COUNTERMAND_TEST_PARENT_TO_BE_KILLED";
+
+#[tokio::main]
 async fn parent_to_be_killed() {
-    let server = ScratchServer::start(Options::default()).await.unwrap();
+    let server = ScratchServer::start(Options::default()).await.expect("a scratch server");
     println!("directory {}", server.directory().display());
     std::future::pending::<()>().await;
 }
 
 #[test]
 fn a_killed_parent_takes_its_server_with_it() {
+    if std::env::var_os(PARENT).is_some() {
+        return parent_to_be_killed();
+    }
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "parent_to_be_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "a_killed_parent_takes_its_server_with_it", "--nocapture"])
+        .env(PARENT, "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
