@@ -10,6 +10,7 @@ pub mod digest;
 pub mod effect;
 pub mod evidence;
 pub mod name;
+pub mod policy;
 pub mod preview;
 pub mod radius;
 pub mod request;

@@ -125,7 +125,9 @@ impl Walk<'_> {
             }
             Expr::BinaryOp { op: BinaryOp::GreaterEq, left, right } => {
                 match (evidence_path(left), &**right) {
-                    (Some(path), Expr::Literal(Literal::Long(number))) => self.count(&path, *number),
+                    (Some(path), Expr::Literal(Literal::Long(number))) => {
+                        self.count(&path, *number)
+                    }
                     _ => free(expr, depth),
                 }
             }

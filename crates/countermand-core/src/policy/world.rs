@@ -30,13 +30,6 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Whether the grant is for this effect on this target. Cedar decides with the compiled
-    /// grant; this only finds the words for a refusal.
-    pub(super) fn covers(&self, effect: Effect, target: &TargetName) -> bool {
-        let as_destroy = effect == Effect::Opaque && self.effects.contains(&Effect::Destroy);
-        self.targets.contains(target) && (as_destroy || self.effects.contains(&effect))
-    }
-
     fn is_empty(&self) -> bool {
         self.targets.is_empty() || self.effects.is_empty()
     }
