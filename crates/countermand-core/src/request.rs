@@ -75,6 +75,4 @@ pub struct Request {
     pub actions: Vec<Action>,
     /// The connection it came over, as the door numbers them.
     pub session: String,
-    /// What the client says of itself. Hostile text.
-    pub said: String,
 }

@@ -1,0 +1,340 @@
+//! What people ask of the engine over its socket, and what it answers. Also the agent's own
+//! view of its changes.
+
+use countermand_core::change::{Outcome, RestorePoint};
+use countermand_core::name::{AgentName, EnvironmentName, HumanName, TargetName};
+use countermand_core::preview::{Counts, Preview};
+use countermand_core::request::ChangeNumber;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::target::RestorePlan;
+
+/// One request over the socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Is it alive, what is frozen, how far is the ledger.
+    Status,
+    /// Changes, newest first.
+    Changes {
+        /// Only those that can still run.
+        open: bool,
+    },
+    /// One change, whole.
+    Show {
+        /// Which.
+        change: ChangeNumber,
+    },
+    /// Answers when the change has left the state it is in, or after 30 s.
+    Wait {
+        /// Which.
+        change: ChangeNumber,
+        /// The version the caller has seen; answers at once when there is a newer one.
+        seen: u64,
+    },
+    /// Makes a statement for a human to sign.
+    Prepare {
+        /// Who will sign.
+        signer: HumanName,
+        /// What for.
+        act: PrepareAct,
+    },
+    /// A signed statement: does what it says.
+    Submit {
+        /// The exact bytes that [`Reply::Prepared`] gave.
+        statement: String,
+        /// SSHSIG in PEM armour.
+        signature: String,
+    },
+    /// Takes a held change back. Only stops, so needs no signature.
+    Withdraw {
+        /// Which.
+        change: ChangeNumber,
+    },
+    /// Stops a cooling: approvals are void. Needs no signature.
+    StopCooling {
+        /// Which.
+        change: ChangeNumber,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing flows until it is thawed. Needs no signature.
+    Freeze {
+        /// What.
+        what: Scope,
+        /// Why.
+        reason: String,
+    },
+    /// The agents.
+    Agents,
+    /// Ends an agent's credential now. Needs no signature.
+    RevokeAgent {
+        /// Whose.
+        agent: AgentName,
+    },
+    /// What `restore` would do.
+    PlanRestore {
+        /// Which.
+        change: ChangeNumber,
+    },
+    /// Ledger entries from `from`, with their texts, at most `limit`.
+    Ledger {
+        /// First index.
+        from: u64,
+        /// At most this many.
+        limit: u64,
+    },
+    /// Publishes a checkpoint now and answers with it.
+    Checkpoint,
+    /// Recomputes every change from the ledger and compares.
+    Consistency,
+}
+
+/// What a frozen thing is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// One agent.
+    Agent(AgentName),
+    /// One target.
+    Target(TargetName),
+    /// The whole installation.
+    Everything,
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Scope::Agent(name) => write!(f, "agent {name}"),
+            Scope::Target(name) => write!(f, "target {name}"),
+            Scope::Everything => f.write_str("everything"),
+        }
+    }
+}
+
+/// What a statement is wanted for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "snake_case")]
+pub enum PrepareAct {
+    /// Approve a change as it stands.
+    Approve {
+        /// Which.
+        change: ChangeNumber,
+        /// For which group, where the signer is in several.
+        seat: Option<countermand_core::name::GroupName>,
+    },
+    /// Reject a change.
+    Reject {
+        /// Which.
+        change: ChangeNumber,
+        /// Why; the agent is told.
+        reason: String,
+    },
+    /// Take a change back.
+    Restore {
+        /// Which.
+        change: ChangeNumber,
+        /// Also over what changed since.
+        overwrite: bool,
+    },
+    /// Let an agent in, under the signer.
+    AddAgent {
+        /// Its name.
+        agent: AgentName,
+        /// What it may do; a subset of what its sponsor may.
+        grant: countermand_core::policy::Grant,
+        /// Seconds until its credential ends.
+        lifetime: u64,
+    },
+    /// Let what was frozen run again.
+    Thaw {
+        /// What.
+        what: Scope,
+    },
+}
+
+/// What the engine answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// See [`Command::Status`].
+    Status(Status),
+    /// See [`Command::Changes`].
+    Changes {
+        /// Newest first.
+        changes: Vec<ChangeLine>,
+    },
+    /// See [`Command::Show`] and [`Command::Wait`].
+    Change(Box<ChangeView>),
+    /// See [`Command::Prepare`].
+    Prepared {
+        /// The bytes to sign, in namespace `countermand-statement-v1`.
+        statement: String,
+        /// Typed back by the signer before signing: the change's number and largest count.
+        type_back: Option<(ChangeNumber, u64)>,
+        /// The change, where the statement is about one.
+        change: Option<Box<ChangeView>>,
+    },
+    /// It was done and recorded.
+    Done {
+        /// In words.
+        words: String,
+        /// An agent's credential: shown once, kept nowhere.
+        credential: Option<String>,
+    },
+    /// See [`Command::Agents`].
+    Agents {
+        /// By name.
+        agents: Vec<AgentLine>,
+    },
+    /// See [`Command::PlanRestore`].
+    RestorePlan(RestorePlan),
+    /// See [`Command::Ledger`].
+    Ledger {
+        /// In order.
+        entries: Vec<LedgerEntry>,
+        /// How many there are in all.
+        size: u64,
+    },
+    /// See [`Command::Checkpoint`].
+    Checkpoint {
+        /// The signed note.
+        note: String,
+    },
+    /// See [`Command::Consistency`].
+    Consistency(Consistency),
+    /// It was not done.
+    Refused {
+        /// In words, with the remedy.
+        why: String,
+    },
+}
+
+/// How the engine is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The installation.
+    pub installation: String,
+    /// Its version.
+    pub version: String,
+    /// The ledger's time.
+    pub now: Timestamp,
+    /// Entries in the ledger.
+    pub ledger_size: u64,
+    /// Open changes.
+    pub open: u64,
+    /// What is frozen, in words.
+    pub frozen: Vec<String>,
+    /// Plain keys count: this is a demo.
+    pub demo: bool,
+}
+
+/// A change in a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChangeLine {
+    /// Its number.
+    pub number: ChangeNumber,
+    /// `held`, `executed`, ….
+    pub state: String,
+    /// Who asked.
+    pub agent: AgentName,
+    /// On whose behalf.
+    pub sponsor: HumanName,
+    /// Of what.
+    pub target: TargetName,
+    /// `destroy schema billing: …`.
+    pub summary: String,
+    /// When it was held.
+    pub opened: Timestamp,
+    /// What it waits for, in words.
+    pub missing: Vec<String>,
+}
+
+/// A change, whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// As in the list.
+    #[serde(flatten)]
+    pub line: ChangeLine,
+    /// Counts up with every event.
+    pub version: u64,
+    /// Where the target stands.
+    pub environment: EnvironmentName,
+    /// The exact payload for people. Hostile text.
+    pub payload: String,
+    /// What the client says of itself. Hostile text.
+    pub said: String,
+    /// What is signed, and what was measured.
+    pub preview: Preview,
+    /// Why it is held: policy and reason.
+    pub reasons: Vec<String>,
+    /// Humans who approved, with their seats, in words.
+    pub approvals: Vec<String>,
+    /// The trial restore point, or why there is none yet.
+    pub trial: Option<RestorePoint>,
+    /// The rehearsal in words, or why there is none yet.
+    pub rehearsal: String,
+    /// Rows the rehearsal lost or changed in the partner.
+    pub rehearsed: Option<Counts>,
+    /// When cooling ends by what is known now, in the ledger's time.
+    pub cools_until: Option<Timestamp>,
+    /// What came of it.
+    pub outcome: Option<Outcome>,
+    /// What it can be taken back from.
+    pub restore_point: Option<RestorePoint>,
+    /// Why it ended as it did, in words.
+    pub ended: Option<String>,
+    /// Times it was executed: 0 or 1.
+    pub executions: u32,
+    /// Every event so far: time and words.
+    pub history: Vec<(Timestamp, String)>,
+}
+
+/// An agent in a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AgentLine {
+    /// Its name.
+    pub agent: AgentName,
+    /// Who answers for it.
+    pub sponsor: HumanName,
+    /// `read, write, destroy on prod`.
+    pub grant: String,
+    /// When its credential ends.
+    pub expires: Timestamp,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// A ledger entry with its texts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// The leaf, exactly.
+    pub line: String,
+    /// Its texts that were not erased.
+    pub texts: std::collections::BTreeMap<String, String>,
+}
+
+/// What `doctor --consistency` found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Consistency {
+    /// Changes that were recomputed.
+    pub changes: u64,
+    /// Ledger entries that were read.
+    pub entries: u64,
+    /// Times any change was executed, by count: never a key above 1.
+    pub executed: u64,
+    /// Differences, in words. Empty is the only good answer.
+    pub differences: Vec<String>,
+}
+
+/// What an agent may ask about its own changes, over its own door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentQuery {
+    /// Its changes.
+    Changes,
+    /// One of them.
+    Show(ChangeNumber),
+    /// Take one back.
+    Withdraw(ChangeNumber),
+}

@@ -1,0 +1,78 @@
+//! What an installation is made of: people, targets, limits. Read once, at start.
+
+use crate::target::Tags;
+use countermand_core::change::Seats;
+use countermand_core::name::{
+    EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
+};
+use countermand_core::policy::Grant;
+use ssh_key::PublicKey;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// A person of this installation.
+#[derive(Clone, Debug, Default)]
+pub struct Human {
+    /// Groups they review for; a human in none can still be a peer.
+    pub groups: BTreeSet<GroupName>,
+    /// Whether they may review at all.
+    pub reviewer: bool,
+    /// What they themselves may do: the most their agents may. None where they sponsor nobody.
+    pub sponsors: Option<Grant>,
+    /// Their SSH keys.
+    pub keys: Vec<PublicKey>,
+}
+
+/// How a target stands in the installation.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// Its environment.
+    pub environment: EnvironmentName,
+    /// Nothing here is worth a question: the floor does not bind.
+    pub disposable: bool,
+    /// Tags of the target itself.
+    pub tags: BTreeSet<String>,
+    /// Tags of what is in it, by pattern.
+    pub object_tags: Tags,
+    /// Where its changes are rehearsed; none is said as `rehearsal = "none"`.
+    pub partner: Option<TargetName>,
+}
+
+impl Placement {
+    /// Whether only user-verified keys count here.
+    pub fn is_production(&self) -> bool {
+        self.environment.as_str() == "production"
+    }
+}
+
+/// Everything that is configured.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// Its name, as signed statements carry it.
+    pub name: InstallationName,
+    /// Who is who.
+    pub humans: BTreeMap<HumanName, Human>,
+    /// What is where.
+    pub targets: BTreeMap<TargetName, Placement>,
+    /// Site policies: file name and text.
+    pub policies: Vec<(String, String)>,
+    /// Where restore points go: outside every target's lifecycle.
+    pub restore_points: PathBuf,
+    /// Where ledger files go.
+    pub ledger: PathBuf,
+    /// Only the demo sets this: plain keys count in production, and everything says so.
+    pub plain_keys_count: bool,
+}
+
+impl Installation {
+    /// The reviewers, with the groups whose seats they may take.
+    pub fn seats(&self) -> Seats {
+        let reviewers = self.humans.iter().filter(|(_, human)| human.reviewer);
+        reviewers.map(|(name, human)| (name.clone(), human.groups.clone())).collect()
+    }
+
+    /// Whether exactly one human is enrolled.
+    pub fn is_solo(&self) -> bool {
+        self.humans.len() == 1
+    }
+}
