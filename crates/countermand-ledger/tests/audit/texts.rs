@@ -1,0 +1,97 @@
+//! Texts beside the entries: present, erased, moved, added.
+
+use countermand_ledger::text::{SealedText, TextError, TextKey};
+use countermand_ledger::verify::VerifyError;
+use zeroize::Zeroizing;
+
+use crate::ledger::{Ledger, entry, text_key};
+
+fn text_lines(ledger: &Ledger) -> Vec<String> {
+    let text = String::from_utf8(ledger.texts[0].1.clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn with_texts(ledger: &Ledger, lines: &[String]) -> Ledger {
+    let bytes: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    Ledger { texts: vec![("texts/any.jsonl".to_owned(), bytes.into_bytes())], ..ledger.clone() }
+}
+
+#[test]
+fn texts_are_counted() {
+    let ledger = Ledger::new(20, 15);
+    let report = ledger.verify_with_key().unwrap();
+    assert_eq!((report.texts_checked, report.texts_unopened, report.texts_erased), (20, 0, 0));
+    let report = ledger.verify_texts(Some(None)).unwrap();
+    assert_eq!((report.texts_checked, report.texts_unopened, report.texts_erased), (0, 20, 0));
+
+    let mut lines = text_lines(&ledger);
+    lines.drain(3..6);
+    lines.reverse();
+    let report = with_texts(&ledger, &lines).verify_with_key().unwrap();
+    assert_eq!((report.texts_checked, report.texts_unopened, report.texts_erased), (17, 0, 3));
+
+    let none = Ledger { texts: Vec::new(), ..ledger };
+    let report = none.verify_with_key().unwrap();
+    assert_eq!((report.texts_checked, report.texts_unopened, report.texts_erased), (0, 0, 20));
+}
+
+#[test]
+fn a_text_that_was_replaced() {
+    let ledger = Ledger::new(20, 20);
+    let mut lines = text_lines(&ledger);
+    // Sealed with the right key for the right entry, and yet another text.
+    lines[7] = entry(7, 2).1.line();
+    let error = with_texts(&ledger, &lines).verify_with_key().unwrap_err();
+    let replaced = matches!(error, VerifyError::Text { index: 7, source: TextError::Digest, .. });
+    assert!(replaced, "{error}");
+}
+
+#[test]
+fn a_text_that_was_moved_to_another_entry() {
+    let ledger = Ledger::new(20, 20);
+    let mut lines = text_lines(&ledger);
+    lines[8] = lines[7].replace("\"index\":7", "\"index\":8");
+    let error = with_texts(&ledger, &lines).verify_with_key().unwrap_err();
+    let moved = matches!(error, VerifyError::Text { index: 8, source: TextError::Sealed, .. });
+    assert!(moved, "{error}");
+}
+
+#[test]
+fn another_key() {
+    let other = TextKey::new(Zeroizing::new([8; 32]));
+    let error = Ledger::new(20, 20).verify_texts(Some(Some(&other))).unwrap_err();
+    let closed = matches!(error, VerifyError::Text { index: 0, source: TextError::Sealed, .. });
+    assert!(closed, "{error}");
+}
+
+#[test]
+fn texts_that_belong_nowhere_or_come_twice() {
+    let ledger = Ledger::new(20, 20);
+    let lines = text_lines(&ledger);
+    for stray in [
+        entry(20, 1).1.line(),
+        SealedText::seal(&text_key(), 3, "other", &[0; 32], [0; 24], b"").unwrap().line(),
+    ] {
+        let lines = [&lines[..], &[stray]].concat();
+        let error = with_texts(&ledger, &lines).verify_with_key().unwrap_err();
+        assert!(matches!(error, VerifyError::StrayText { .. }), "{error}");
+    }
+    let twice = [&lines[..], &lines[4..5]].concat();
+    let error = with_texts(&ledger, &twice).verify_with_key().unwrap_err();
+    assert!(matches!(error, VerifyError::DuplicateText { index: 4, .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_texts_file() {
+    let ledger = Ledger::new(20, 20);
+    let mut lines = text_lines(&ledger);
+    lines[4] = lines[4].replace("\"name\"", " \"name\"");
+    let error = with_texts(&ledger, &lines).verify_with_key().unwrap_err();
+    assert!(matches!(error, VerifyError::TextLine { line: 5, .. }), "{error}");
+
+    let mut torn = ledger.clone();
+    torn.texts[0].1.pop();
+    let report = torn.verify_with_key().unwrap();
+    assert_eq!((report.texts_checked, report.texts_erased), (19, 1));
+    assert_eq!(report.torn, ["texts/000000000000.jsonl"]);
+}
