@@ -24,12 +24,14 @@
 //! # Modules
 //!
 //! [`leaf`] one entry · [`text`] erasable texts beside it · [`tree`] hashes and proofs ·
+//! [`frontier`] the writer's part of the tree ·
 //! [`checkpoint`] the signed tree head · [`segment`] how entries lie in files · [`verify`] the audit ·
 //! [`proof`] one entry proven to someone who has nothing else.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod checkpoint;
+pub mod frontier;
 mod instant;
 pub mod leaf;
 pub mod proof;

@@ -31,6 +31,11 @@ impl Hash {
     pub fn of_leaf(line: &[u8]) -> Self {
         Self(tlog_tiles::record_hash(line).0)
     }
+
+    /// The RFC 6962 hash of an inner node: SHA-256 of 0x01 followed by both children.
+    pub(crate) fn of_children(left: Self, right: Self) -> Self {
+        Self(tlog_tiles::node_hash(stored(left), stored(right)).0)
+    }
 }
 
 impl fmt::Display for Hash {
@@ -77,7 +82,8 @@ pub enum TreeError {
 }
 
 /// A tree that grows by one leaf at a time. It keeps every node in memory, 64 bytes per leaf, and so
-/// gives proofs for the present and for every earlier size.
+/// gives proofs for the present and for every earlier size. To append and sign only, a
+/// [`Frontier`](crate::frontier::Frontier) needs next to nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     size: u64,
