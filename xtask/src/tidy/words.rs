@@ -60,18 +60,16 @@ mod tests {
 
     #[test]
     fn a_mark_is_seen_as_a_word_of_its_own() {
-        let text =
-            format!("fine\n# {}: later\nmktemp a.{}XXX todo {}S", MARKS[0], MARKS[2], MARKS[0]);
+        let [later, _, placeholder] = MARKS;
+        let text = format!("fine\n# {later}: x\nmktemp a.{placeholder}{placeholder} todo {later}S");
         let seen = verdict(nothing_is_left_for_later, &[("scripts/a", text.as_str())]);
-        assert_eq!(seen, [format!("scripts/a:2: `{}`: do it, or say it in an issue", MARKS[0])]);
+        assert_eq!(seen, [format!("scripts/a:2: `{later}`: do it, or say it in an issue")]);
     }
 
     #[test]
     fn a_registry_is_seen() {
         for host in REGISTRIES {
-            let [later, _, placeholder] = MARKS;
-            let text =
-                format!("fine\n# {later}: x\nmktemp a.{placeholder}{placeholder} todo {later}S");
+            let text = format!("see\nhttps://{host}/x");
             let seen = verdict(no_registry_is_named, &[("a.md", text.as_str())]);
             assert_eq!(seen, [format!("a.md:2: `{host}`: the package's name is enough")]);
         }
