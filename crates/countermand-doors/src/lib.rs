@@ -1,3 +1,4 @@
 #![forbid(unsafe_code)]
 
 pub mod postgres;
+pub mod secret;

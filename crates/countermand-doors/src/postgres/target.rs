@@ -1,0 +1,3 @@
+//! The side of PostgreSQL that faces production.
+
+pub mod connection;
