@@ -132,7 +132,7 @@ impl ScratchServer {
     pub async fn start(options: Options) -> Result<ScratchServer, ScratchError> {
         let tools = Tools::find()?;
         let password = random_password();
-        let mut supervisor = Supervisor::spawn(&tools, &options, &password)?;
+        let mut supervisor = Supervisor::spawn(&tools, &options, &password, &free_ports()?)?;
         let port = supervisor.ready(Instant::now() + START_WITHIN).await?;
         Ok(ScratchServer { supervisor, tools, port, password })
     }
@@ -241,6 +241,7 @@ impl Supervisor {
         tools: &Tools,
         options: &Options,
         password: &SecretString,
+        ports: &[u16],
     ) -> Result<Supervisor, ScratchError> {
         let account = Account::for_server()?;
         let scratch = account.scratch_directory()?;
@@ -251,7 +252,8 @@ impl Supervisor {
 
         let mut command = std::process::Command::new("/bin/sh");
         command.args(["-c", SUPERVISE, "supervise"]).arg(tools.directory()).arg(&directory);
-        command.arg(free_ports()?).args(server_arguments(options, &directory));
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        command.arg(ports.join(" ")).args(server_arguments(options, &directory));
         command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         command.env("LC_ALL", "C").env("TZ", "UTC").current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -323,13 +325,13 @@ fn ready_port(pid_file: String) -> Option<u16> {
 
 /// Ports that are free now. Any of them may be taken by the time the server asks for it, so the
 /// supervisor tries one after the other.
-fn free_ports() -> Result<String, ScratchError> {
+fn free_ports() -> Result<Vec<u16>, ScratchError> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    // All at once, or they would be the same.
     let held: Result<Vec<TcpListener>, _> = (0..5).map(|_| bind()).collect();
-    let held = held.map_err(io("find a free port"))?;
-    let ports: Result<Vec<String>, _> =
-        held.iter().map(|l| l.local_addr().map(|a| a.port().to_string())).collect();
-    Ok(ports.map_err(io("find a free port"))?.join(" "))
+    let addresses = held.and_then(|held| held.iter().map(TcpListener::local_addr).collect());
+    let addresses: Vec<SocketAddr> = addresses.map_err(io("find a free port"))?;
+    Ok(addresses.iter().map(SocketAddr::port).collect())
 }
 
 fn server_arguments(options: &Options, directory: &Path) -> Vec<String> {
@@ -358,4 +360,30 @@ fn random_password() -> SecretString {
 
 fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> ScratchError {
     move |source| ScratchError::Io { doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_somebody_took_meanwhile_is_passed_over() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut ports = free_ports().unwrap();
+        ports.insert(0, taken.local_addr().unwrap().port());
+        let (tools, options) = (Tools::find().unwrap(), Options::default());
+        let mut supervisor =
+            Supervisor::spawn(&tools, &options, &random_password(), &ports).unwrap();
+        let port = supervisor.ready(Instant::now() + START_WITHIN).await.unwrap();
+        assert!(ports[1..].contains(&port), "{port} of {ports:?}");
+    }
+
+    #[test]
+    fn a_server_that_is_still_starting_has_no_port_yet() {
+        let file = |status| format!("1\n/d\n2\n5432\n/s\n127.0.0.1\n  3  4\n{status}\n");
+        assert_eq!(ready_port(file("ready   ")), Some(5432));
+        assert_eq!(ready_port(file("starting")), None);
+        assert_eq!(ready_port("1\n/d\n2\n5432\n".to_owned()), None);
+        assert_eq!(ready_port(String::new()), None);
+    }
 }
