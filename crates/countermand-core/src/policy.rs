@@ -37,6 +37,7 @@ use crate::name::{AgentName, EnvironmentName, HumanName, TargetName};
 use ask::Vocabulary;
 use cedar_policy::{Authorizer, PolicySet, Schema};
 use judge::Judge;
+use serde::{Deserialize, Serialize};
 use source::{Author, Rule, Rules};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,8 +52,8 @@ pub struct Policy {
     schema: Schema,
     vocabulary: Vocabulary,
     rules: BTreeMap<String, Standing>,
-    agents: BTreeMap<AgentName, PolicySet>,
-    adopters: BTreeMap<HumanName, PolicySet>,
+    agents: BTreeMap<AgentName, Bound>,
+    adopters: BTreeMap<HumanName, Bound>,
     authorizer: Authorizer,
 }
 
@@ -61,6 +62,13 @@ pub struct Policy {
 struct Standing {
     rule: Rule,
     alone: PolicySet,
+}
+
+/// All policies that bind one agent, or one human who adopts.
+struct Bound {
+    set: PolicySet,
+    /// The permit among them, alone; nothing where the grant is empty.
+    permit: PolicySet,
 }
 
 /// May this unit run? One question for all its actions, since a unit is never judged in part.
@@ -80,10 +88,27 @@ pub struct Question<'a> {
     pub tags: &'a BTreeSet<String>,
     /// What it would do, each with the tags of the resource it touches.
     pub actions: &'a [(Action, BTreeSet<String>)],
+    /// What was found when the unit's effect was measured.
+    pub measured: Measured,
     /// What is true of the unit.
     pub facts: &'a Facts,
     /// What has been shown for it.
     pub evidence: &'a Evidence,
+}
+
+/// A unit's measured effect, against the limits of its target. Measurement raises what a unit is
+/// judged as, with one exception: rows deleted under a condition, few enough, and kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measured {
+    /// Not yet: each verb has the effect of its catalogue.
+    #[default]
+    NotYet,
+    /// Within the limits, and the before-images are kept: a DELETE with a condition is a write,
+    /// with the Cedar action `postgres:DeleteWithinLimits`.
+    Within,
+    /// Beyond the limits: the whole unit is judged as what destroys.
+    Beyond,
 }
 
 impl Policy {
@@ -98,9 +123,8 @@ impl Policy {
             source::read(&mut rules, (Author::Site, file, text), &world.groups)?;
         }
         let schema_text = schema::text(&world.groups);
-        let schema = Schema::from_cedarschema_str(&schema_text)
-            .expect("the generated schema is one")
-            .0;
+        let schema =
+            Schema::from_cedarschema_str(&schema_text).expect("the generated schema is one").0;
         let compiled = Compiled::new(world, &rules)?;
         source::validate(&schema, compiled.everything(&rules))?;
         Ok(Policy {
@@ -128,8 +152,8 @@ impl Policy {
 
     /// Judges a unit. Total: whatever goes wrong is [`Decision::Forbid`].
     pub fn decide(&self, question: &Question<'_>) -> Decision {
-        match self.set_for(question) {
-            Ok(set) => Judge::new(self, question, set)
+        match self.bound(question) {
+            Ok(bound) => Judge::new(self, question, bound)
                 .and_then(Judge::decide)
                 .unwrap_or_else(|error| forbid("countermand/internal", error.to_string())),
             Err(reason) => Decision::Forbid { reasons: vec![reason] },
@@ -137,7 +161,7 @@ impl Policy {
     }
 
     /// The policies that bind this question: everybody's, and the grants of those who ask.
-    fn set_for(&self, question: &Question<'_>) -> Result<&PolicySet, Reason> {
+    fn bound(&self, question: &Question<'_>) -> Result<&Bound, Reason> {
         let Question { agent, sponsor, .. } = question;
         let refused = |policy: String, reason: String| Reason { policy, reason };
         let Some((own_sponsor, _)) = self.world.agents.get(*agent) else {
@@ -163,20 +187,23 @@ impl Policy {
 /// The policy sets that questions are put to. Each has one agent's grants or one human's, so
 /// that a decision does not get slower with the number of agents.
 struct Compiled {
-    agents: BTreeMap<AgentName, PolicySet>,
-    adopters: BTreeMap<HumanName, PolicySet>,
+    agents: BTreeMap<AgentName, Bound>,
+    adopters: BTreeMap<HumanName, Bound>,
 }
 
 impl Compiled {
     fn new(world: &World, rules: &Rules) -> Result<Compiled, PolicyError> {
         let everybody = rules.values().map(|rule| rule.policy.clone());
         let everybody = PolicySet::from_policies(everybody).expect("ids of rules are different");
-        let with = |texts: &[Option<String>]| {
+        let bound = |permit: Option<String>, ceiling: Option<String>| {
+            let own = |text: String| source::own(&text);
+            let (permit, ceiling) = (permit.map(own), ceiling.map(own));
             let mut set = everybody.clone();
-            for text in texts.iter().flatten() {
-                set.add(source::own(text)).expect("no rule has an id that starts with `grant/`");
+            for policy in permit.iter().chain(&ceiling) {
+                set.add(policy.clone()).expect("no rule has an id that starts with `grant/`");
             }
-            set
+            let permit = PolicySet::from_policies(permit).expect("one id is different");
+            Bound { set, permit }
         };
         let mut agents = BTreeMap::new();
         for (agent, (sponsor, grant)) in &world.agents {
@@ -185,11 +212,10 @@ impl Compiled {
                 return Err(PolicyError::UnknownSponsor { agent, sponsor });
             };
             let ceiling = world::sponsor_ceiling(sponsor, most);
-            let set = with(&[world::agent_permit(agent, grant), Some(ceiling)]);
-            agents.insert(agent.clone(), set);
+            agents.insert(agent.clone(), bound(world::agent_permit(agent, grant), Some(ceiling)));
         }
         let adopters = world.sponsors.iter().map(|(human, grant)| {
-            (human.clone(), with(&[world::adopted_permit(human, grant)]))
+            (human.clone(), bound(world::adopted_permit(human, grant), None))
         });
         Ok(Compiled { adopters: adopters.collect(), agents })
     }
@@ -197,7 +223,7 @@ impl Compiled {
     /// Every policy once.
     fn everything(&self, rules: &Rules) -> Vec<cedar_policy::Policy> {
         let sets = self.agents.values().chain(self.adopters.values());
-        let own = sets.flat_map(PolicySet::policies);
+        let own = sets.flat_map(|bound| bound.set.policies());
         let all = rules.values().map(|rule| &rule.policy).chain(own);
         let by_id: BTreeMap<String, _> =
             all.map(|policy| (policy.id().to_string(), policy.clone())).collect();

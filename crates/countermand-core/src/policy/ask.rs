@@ -1,8 +1,10 @@
 //! A question as Cedar takes it: entities, context, request.
 
-use super::Question;
+use super::schema;
 use super::shown::{Dimension, Shown};
+use super::{Measured, Question};
 use crate::action::Action;
+use crate::effect::Effect;
 use crate::evidence::Facts;
 use crate::name::GroupName;
 use crate::verb::Verb;
@@ -39,7 +41,7 @@ fn unaskable(error: impl std::fmt::Display) -> Unaskable {
 /// What every question needs and no question changes.
 pub(super) struct Vocabulary {
     groups: BTreeSet<GroupName>,
-    verbs: BTreeMap<Verb, Entity>,
+    actions: BTreeMap<&'static str, Entity>,
     types: Types,
 }
 
@@ -57,13 +59,14 @@ impl Vocabulary {
         let entities = schema.action_entities().expect("the schema's actions form a hierarchy");
         let named = |name: &str| name.parse().expect("a plain identifier is a type name");
         let action: EntityTypeName = named("Action");
-        let verbs = Verb::all().map(|verb| {
-            let uid = uid(&action, verb.name());
-            (verb, entities.get(&uid).expect("the schema has every verb").clone())
+        let within = Verb::all().filter_map(schema::within_limits).map(|(name, _)| name);
+        let actions = Verb::all().map(Verb::name).chain(within).map(|name| {
+            let uid = uid(&action, name);
+            (name, entities.get(&uid).expect("the schema has every action").clone())
         });
         Vocabulary {
             groups: groups.clone(),
-            verbs: verbs.collect(),
+            actions: actions.collect(),
             types: Types {
                 sponsor: named("Sponsor"),
                 agent: named("Agent"),
@@ -81,7 +84,8 @@ impl Vocabulary {
         action: &Action,
         tags: &BTreeSet<String>,
     ) -> Result<Subject, Unaskable> {
-        let verb = self.verbs.get(&action.verb).expect("every verb is in the vocabulary");
+        let (name, _) = judged_as(action.verb, question.measured);
+        let asked = self.actions.get(name).expect("every action is in the vocabulary");
         let sponsor = uid(&self.types.sponsor, question.sponsor.as_str());
         let agent = uid(&self.types.agent, question.agent.as_str());
         let environment = uid(&self.types.environment, question.environment.as_str());
@@ -101,7 +105,7 @@ impl Vocabulary {
             ("tags", strings(tags)),
         ];
         let entities = [
-            verb.clone(),
+            asked.clone(),
             Entity::new_no_attrs(sponsor.clone(), HashSet::new()),
             Entity::new_no_attrs(agent.clone(), HashSet::from([sponsor])),
             entity(&environment, in_environment, None)?,
@@ -109,11 +113,16 @@ impl Vocabulary {
             entity(&resource, in_resource, Some(target))?,
         ];
         let entities = Entities::from_entities(entities, None).map_err(unaskable)?;
-        Ok(Subject { principal: agent, action: verb.uid(), resource, entities })
+        Ok(Subject { principal: agent, action: asked.uid(), resource, entities })
     }
 
     /// The facts of a unit, and this evidence.
-    pub(super) fn context(&self, facts: &Facts, shown: &Shown) -> Result<Context, Unaskable> {
+    pub(super) fn context(
+        &self,
+        facts: &Facts,
+        measured: Measured,
+        shown: &Shown,
+    ) -> Result<Context, Unaskable> {
         let long = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
         let bool = RestrictedExpression::new_bool;
         let fields = [
@@ -124,6 +133,7 @@ impl Vocabulary {
             ("recovery_seconds", long(facts.recovery_seconds)),
             ("rehearsable", bool(facts.rehearsable)),
             ("unavailable", bool(facts.unavailable)),
+            ("beyond_limits", bool(measured == Measured::Beyond)),
             ("adopted", bool(facts.adopted)),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value));
@@ -148,6 +158,15 @@ impl Vocabulary {
             ("confirmed", flag(Dimension::Confirmed)),
         ])
     }
+}
+
+/// The Cedar action and the effect that a verb is judged as.
+pub(super) fn judged_as(verb: Verb, measured: Measured) -> (&'static str, Effect) {
+    let lowered = match measured {
+        Measured::Within => schema::within_limits(verb),
+        Measured::NotYet | Measured::Beyond => None,
+    };
+    lowered.unwrap_or((verb.name(), verb.effect()))
 }
 
 /// Everything of a request but the context, which the search for missing evidence varies.

@@ -4,7 +4,7 @@
 //! one root that can be taken back and rehearsed, with nothing shown. A decision is written as
 //! `"allow"`, `{"hold": [[…missing evidence in words…], …]}` or `{"forbid": [policy ids]}`.
 
-use super::{Decision, Grant, Policy, PolicyError, Question, World};
+use super::{Decision, Grant, Measured, Policy, PolicyError, Question, World};
 use crate::action::{Action, Object};
 use crate::effect::Effect;
 use crate::evidence::{Evidence, Facts};
@@ -60,6 +60,8 @@ struct Case {
     #[serde(default)]
     tags: BTreeSet<String>,
     actions: Vec<CaseAction>,
+    #[serde(default)]
+    measured: Measured,
     #[serde(default)]
     facts: Map<String, Value>,
     #[serde(default)]
@@ -170,6 +172,7 @@ fn run(policy: &Policy, case: Case) -> Result<CaseResult, CaseError> {
         disposable: case.disposable,
         tags: &case.tags,
         actions: &actions,
+        measured: case.measured,
         facts: &facts,
         evidence: &evidence,
     });

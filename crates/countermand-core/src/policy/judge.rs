@@ -1,9 +1,9 @@
 //! One question, judged action by action and answered for the unit.
 
-use super::ask::{Subject, Unaskable};
+use super::ask::{Subject, Unaskable, judged_as};
 use super::decision::{Decision, Reason};
 use super::shown::{self, Shown};
-use super::{Policy, Question, Standing, world};
+use super::{Bound, Policy, Question, Standing, world};
 use crate::action::Action;
 use crate::effect::Effect;
 use crate::evidence::Facts;
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub(super) struct Judge<'a> {
     policy: &'a Policy,
     question: &'a Question<'a>,
-    set: &'a PolicySet,
+    bound: &'a Bound,
     facts: Facts,
     /// What has been shown.
     have: Shown,
@@ -35,7 +35,7 @@ impl<'a> Judge<'a> {
     pub(super) fn new(
         policy: &'a Policy,
         question: &'a Question<'a>,
-        set: &'a PolicySet,
+        bound: &'a Bound,
     ) -> Result<Judge<'a>, Unaskable> {
         let mut facts = question.facts.clone();
         // What is not understood is never run just to be measured.
@@ -43,8 +43,8 @@ impl<'a> Judge<'a> {
         facts.rehearsable &= !question.actions.iter().any(opaque);
         let have = Shown::of(question.evidence);
         let top = have.attainable(&facts, &policy.world.groups);
-        let now = policy.vocabulary.context(&facts, &have)?;
-        Ok(Judge { policy, question, set, facts, have, top, now })
+        let now = policy.vocabulary.context(&facts, question.measured, &have)?;
+        Ok(Judge { policy, question, bound, facts, have, top, now })
     }
 
     pub(super) fn decide(self) -> Result<Decision, Unaskable> {
@@ -76,12 +76,12 @@ impl<'a> Judge<'a> {
         subject: &Subject,
         tally: &mut Tally,
     ) -> Result<(), Unaskable> {
-        let now = self.ask(self.set, subject, self.now.clone())?;
+        let now = self.ask(&self.bound.set, subject, self.now.clone())?;
         if now.decision() == Answer::Allow {
             tally.by.extend(named(&now));
             return Ok(());
         }
-        let full = self.ask(self.set, subject, self.context(&self.top)?)?;
+        let full = self.ask(&self.bound.set, subject, self.context(&self.top)?)?;
         if full.decision() == Answer::Deny {
             tally.forbidden.extend(self.forbidden(action, subject, &full)?);
             return Ok(());
@@ -116,7 +116,7 @@ impl<'a> Judge<'a> {
             return Ok(false);
         }
         for place in places {
-            let answer = self.ask(self.set, subject, self.context(place)?)?;
+            let answer = self.ask(&self.bound.set, subject, self.context(place)?)?;
             if answer.decision() == Answer::Deny {
                 return Ok(false);
             }
@@ -150,7 +150,7 @@ impl<'a> Judge<'a> {
     }
 
     fn context(&self, place: &Shown) -> Result<Context, Unaskable> {
-        self.policy.vocabulary.context(&self.facts, place)
+        self.policy.vocabulary.context(&self.facts, self.question.measured, place)
     }
 
     /// Why an action is denied with all evidence that there can be.
@@ -168,7 +168,8 @@ impl<'a> Judge<'a> {
             }
             reasons.push(reason);
         }
-        if reasons.is_empty() {
+        let granted = self.ask(&self.bound.permit, subject, self.now.clone())?;
+        if granted.decision() == Answer::Deny {
             reasons.push(self.no_permit(action));
         }
         Ok(reasons)
@@ -190,7 +191,7 @@ impl<'a> Judge<'a> {
     fn reason(&self, id: &str, action: &Action) -> Option<Reason> {
         let Question { sponsor, target, .. } = self.question;
         let reason = if id == world::sponsor_id(sponsor) {
-            let effect = action.effect();
+            let effect = self.effect(action);
             format!("sponsor `{sponsor}` has no grant for {effect} on target `{target}`")
         } else {
             self.policy.rules.get(id)?.rule.reason.clone()
@@ -198,7 +199,7 @@ impl<'a> Judge<'a> {
         Some(Reason { policy: id.to_owned(), reason })
     }
 
-    /// No policy forbids it and no grant permits it.
+    /// No grant permits it, whatever else forbids it.
     fn no_permit(&self, action: &Action) -> Reason {
         let Question { agent, sponsor, target, .. } = self.question;
         let (policy, who) = if self.facts.adopted {
@@ -206,8 +207,12 @@ impl<'a> Judge<'a> {
         } else {
             (world::agent_id(agent), format!("agent `{agent}`"))
         };
-        let effect = action.effect();
+        let effect = self.effect(action);
         Reason { policy, reason: format!("{who} has no grant for {effect} on target `{target}`") }
+    }
+
+    fn effect(&self, action: &Action) -> Effect {
+        judged_as(action.verb, self.question.measured).1
     }
 }
 

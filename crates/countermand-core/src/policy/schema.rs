@@ -3,7 +3,7 @@
 
 use crate::effect::Effect;
 use crate::name::GroupName;
-use crate::verb::Verb;
+use crate::verb::{Verb, postgres};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -22,7 +22,8 @@ entity Resource in [Target] {
 };
 ";
 
-/// The facts of a unit beside its evidence; the names are those of [`crate::evidence::Facts`].
+/// The facts of a unit beside its evidence; the names are those of [`crate::evidence::Facts`],
+/// and `beyond_limits` is [`super::Measured::Beyond`].
 const FACTS: &str = "\
   evidence: Evidence,
   solo: Bool,
@@ -31,6 +32,7 @@ const FACTS: &str = "\
   recovery_seconds: Long,
   rehearsable: Bool,
   unavailable: Bool,
+  beyond_limits: Bool,
   adopted: Bool,
 ";
 
@@ -46,8 +48,17 @@ pub(super) fn text(groups: &BTreeSet<GroupName>) -> String {
     }
     for verb in Verb::all() {
         text.push_str(&action(verb.name(), Some(verb.effect())));
+        if let Some((name, effect)) = within_limits(verb) {
+            text.push_str(&action(name, Some(effect)));
+        }
     }
     text
+}
+
+/// The action and the effect that a verb has instead of its own once its unit is measured within
+/// limits, and its before-images are kept. The only way for measurement to lower an effect.
+pub(super) fn within_limits(verb: Verb) -> Option<(&'static str, Effect)> {
+    (verb == postgres::DELETE).then_some(("postgres:DeleteWithinLimits", Effect::Write))
 }
 
 /// The group that holds an effect's own group: what is not understood is judged as what
