@@ -11,6 +11,8 @@ super::catalogue! { "postgres":
     UPDATE = "Update", Write, "changes the rows that a condition names", "UPDATE orders SET total = 0 WHERE id = 1";
     UPDATE_ALL = "UpdateAll", Destroy, "changes every row of a table", "UPDATE orders SET total = 0";
     DELETE = "Delete", Destroy, "removes rows", "DELETE FROM orders WHERE id = 1";
+    DELETE_ALL = "DeleteAll", Destroy, "removes every row of a table", "DELETE FROM orders";
+    MERGE_DELETE = "MergeDelete", Destroy, "removes the rows that MERGE finds", "MERGE INTO orders o USING gone g ON o.id = g.id WHEN MATCHED THEN DELETE";
     TRUNCATE = "Truncate", Destroy, "removes all rows of tables", "TRUNCATE orders";
     LOCK_ROWS = "LockRows", Write, "locks rows, or a table as writers of rows do, until the transaction ends", "SELECT * FROM orders WHERE id = 1 FOR UPDATE";
     LOCK_TABLE = "LockTable", Destroy, "makes a table unavailable to others until the transaction ends", "LOCK TABLE orders";

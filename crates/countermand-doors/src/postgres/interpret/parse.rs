@@ -1,0 +1,126 @@
+//! The server's own grammar, on threads whose stacks are deep enough for any text it accepts.
+//!
+//! The tree of a text is as deep as its nesting. It is decoded, walked and dropped by recursion,
+//! so all three happen here, where there is room; no tree leaves this module's threads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use countermand_core::action::Action;
+use countermand_core::verb::postgres as verb;
+use pg_query::ParserOptions;
+use pg_query::protobuf::RawStmt;
+
+use super::{Interpretation, MAX_SQL, Role, Settings, Statement, name, survey};
+
+/// Address space of one thread's stack, in bytes; touched only as deep as texts nest.
+const STACK: usize = 512 * 1024 * 1024;
+/// Texts that are read at the same time. A text of [`MAX_SQL`] can take some hundred MB.
+const THREADS: usize = 4;
+
+struct Job {
+    sql: String,
+    settings: Settings,
+    reply: SyncSender<Interpretation>,
+}
+
+/// Interprets `sql` on one of the threads, and waits for it.
+pub(super) fn on_deep_stack(sql: &str, settings: Settings) -> Interpretation {
+    if sql.len() > MAX_SQL {
+        return not_understood(sql, format!("the text is longer than {MAX_SQL} bytes"));
+    }
+    let (reply, answer) = sync_channel(1);
+    let job = Job { sql: sql.to_owned(), settings, reply };
+    let sent = queue().is_some_and(|queue| queue.send(job).is_ok());
+    match answer.recv() {
+        Ok(interpretation) if sent => interpretation,
+        _ => not_understood(sql, "the parser failed on this text".to_owned()),
+    }
+}
+
+fn queue() -> Option<&'static Sender<Job>> {
+    static QUEUE: OnceLock<Option<Sender<Job>>> = OnceLock::new();
+    QUEUE
+        .get_or_init(|| {
+            let (sender, receiver) = channel();
+            let receiver = Arc::new(Mutex::new(receiver));
+            let threads = (0..THREADS).filter_map(|_| spawn(Arc::clone(&receiver)).ok()).count();
+            (threads > 0).then_some(sender)
+        })
+        .as_ref()
+}
+
+fn spawn(jobs: Arc<Mutex<Receiver<Job>>>) -> std::io::Result<()> {
+    let work = move || {
+        loop {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Job { sql, settings, reply }) = job else { return };
+            // A panic drops `reply`, which the waiting side takes for not understood.
+            let read = catch_unwind(AssertUnwindSafe(|| read(&sql, settings)));
+            if let Ok(interpretation) = read {
+                let _ = reply.send(interpretation);
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("interpret-sql".to_owned())
+        .stack_size(STACK)
+        .spawn(work)
+        .map(drop)
+}
+
+fn read(sql: &str, settings: Settings) -> Interpretation {
+    let options = match settings.standard_conforming_strings {
+        true => ParserOptions::DEFAULT,
+        false => ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS,
+    };
+    match pg_query::parse(sql, options) {
+        Ok(parsed) => {
+            let statements = parsed.protobuf.stmts.iter().map(|raw| statement(sql, raw)).collect();
+            Interpretation { statements, syntax_error: None }
+        }
+        Err(pg_query::Error::Parse(message)) => {
+            let mut interpretation = not_understood(sql, name::printable(&message));
+            interpretation.syntax_error = Some(name::printable(&message));
+            interpretation
+        }
+        Err(error) => not_understood(sql, name::printable(&error.to_string())),
+    }
+}
+
+fn statement(sql: &str, raw: &RawStmt) -> Statement {
+    let Some(own) = slice(sql, raw) else {
+        return opaque(sql, "the parser gave no place in the text".to_owned());
+    };
+    match &raw.stmt {
+        Some(node) => survey::statement(own, node),
+        None => opaque(own, "the parser gave no tree".to_owned()),
+    }
+}
+
+/// The part of the text that is this statement; a length of 0 means to the end.
+fn slice<'a>(sql: &'a str, raw: &RawStmt) -> Option<&'a str> {
+    let start = usize::try_from(raw.stmt_location).ok()?;
+    let end = match usize::try_from(raw.stmt_len).ok()? {
+        0 => sql.len(),
+        length => start.checked_add(length)?,
+    };
+    sql.get(start..end).map(str::trim)
+}
+
+fn not_understood(sql: &str, why: String) -> Interpretation {
+    Interpretation { statements: vec![opaque(sql, why)], syntax_error: None }
+}
+
+fn opaque(sql: &str, why: String) -> Statement {
+    Statement {
+        sql: sql.to_owned(),
+        role: Role::Plain,
+        actions: vec![Action::new(verb::NOT_UNDERSTOOD, name::this_database())],
+        copy: None,
+        undone_by_rollback: false,
+        transactional: true,
+        why: vec![why],
+    }
+}
