@@ -246,12 +246,16 @@ impl Supervisor {
         let account = Account::for_server()?;
         let scratch = account.scratch_directory()?;
         let directory = scratch.path().to_owned();
-        std::fs::write(directory.join("password"), password.expose_secret())
-            .map_err(io("write the superuser's password"))?;
-        account.own(&directory.join("password"))?;
+        let script = directory.join("supervise.sh");
+        for (path, text) in
+            [(&directory.join("password"), password.expose_secret()), (&script, SUPERVISE)]
+        {
+            std::fs::write(path, text).map_err(io("write into the scratch directory"))?;
+            account.own(path)?;
+        }
 
         let mut command = std::process::Command::new("/bin/sh");
-        command.args(["-c", SUPERVISE, "supervise"]).arg(tools.directory()).arg(&directory);
+        command.arg(script).arg(tools.directory()).arg(&directory);
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
         command.arg(ports.join(" ")).args(server_arguments(options, &directory));
         command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");

@@ -1,6 +1,6 @@
 # Runs one scratch PostgreSQL for exactly as long as somebody holds the other end of standard input.
 #
-# usage: sh -c "$(cat supervise.sh)" supervise BIN DIR "PORT..." [SERVER-OPTION...]
+# usage: sh supervise.sh BIN DIR "PORT..." [SERVER-OPTION...]
 #
 # A line on standard input asks for a fast shutdown; end of file, which is also what the death of
 # the parent looks like, for an immediate one. The directory is removed in every case. If the
