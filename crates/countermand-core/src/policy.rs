@@ -99,7 +99,7 @@ pub struct Question<'a> {
 /// A unit's measured effect, against the limits of its target. Measurement raises what a unit is
 /// judged as, with one exception: rows deleted under a condition, few enough, and kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Measured {
     /// Not yet: each verb has the effect of its catalogue.
     #[default]
@@ -172,7 +172,7 @@ impl Policy {
             let reason = String::from("a unit without actions is not judged");
             return Err(refused(String::from("countermand/empty"), reason));
         }
-        let (set, id) = if question.facts.adopted {
+        let (bound, id) = if question.facts.adopted {
             (self.adopters.get(*sponsor), world::adopted_id(sponsor))
         } else if own_sponsor == *sponsor {
             (self.agents.get(*agent), world::sponsor_id(sponsor))
@@ -180,7 +180,13 @@ impl Policy {
             let reason = format!("agent `{agent}` does not act for `{sponsor}`");
             return Err(refused(world::agent_id(agent), reason));
         };
-        set.ok_or_else(|| refused(id, format!("sponsor `{sponsor}` is not known")))
+        bound.ok_or_else(|| refused(id, format!("`{sponsor}` is not known")))
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Policy({})", self.digest.short())
     }
 }
 

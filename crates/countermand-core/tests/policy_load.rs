@@ -1,4 +1,5 @@
 //! What may be put in force, and what is refused with which words.
+#![allow(clippy::unwrap_used)]
 
 use countermand_core::effect::Effect;
 use countermand_core::policy::{Fault, Grant, Policy, PolicyError, World};
@@ -212,7 +213,7 @@ fn every_policy_is_named_gives_a_reason_and_forbids() {
     ] {
         assert!(matches!(error(permit), PolicyError::Permit { .. }), "{permit}");
     }
-    for id in ["floor/hard-stop", "floor/mine", "grant/agent/bot"] {
+    for id in ["floor/hard-stop", "floor/mine", "grant/agent/bot", "countermand/empty"] {
         let text = format!("@id(\"{id}\") @reason(\"r\") forbid (principal, action, resource);");
         assert!(matches!(error(&text), PolicyError::ReservedId { .. }), "{id}");
     }

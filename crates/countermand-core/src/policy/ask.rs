@@ -125,16 +125,19 @@ impl Vocabulary {
     ) -> Result<Context, Unaskable> {
         let long = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
         let bool = RestrictedExpression::new_bool;
+        // Without `..`: a new fact is one that policies can use.
+        let Facts { roots, reversible, recovery_seconds, rehearsable, unavailable, solo, adopted } =
+            facts;
         let fields = [
             ("evidence", self.evidence(shown)?),
-            ("solo", bool(facts.solo)),
-            ("roots", long(u64::from(facts.roots))),
-            ("reversible", bool(facts.reversible)),
-            ("recovery_seconds", long(facts.recovery_seconds)),
-            ("rehearsable", bool(facts.rehearsable)),
-            ("unavailable", bool(facts.unavailable)),
+            ("solo", bool(*solo)),
+            ("roots", long(u64::from(*roots))),
+            ("reversible", bool(*reversible)),
+            ("recovery_seconds", long(*recovery_seconds)),
+            ("rehearsable", bool(*rehearsable)),
+            ("unavailable", bool(*unavailable)),
             ("beyond_limits", bool(measured == Measured::Beyond)),
-            ("adopted", bool(facts.adopted)),
+            ("adopted", bool(*adopted)),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value));
         Context::from_pairs(fields).map_err(unaskable)

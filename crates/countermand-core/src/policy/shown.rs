@@ -50,16 +50,19 @@ pub(super) struct Shown(BTreeMap<Dimension, i64>);
 impl Shown {
     /// The evidence at hand.
     pub(super) fn of(evidence: &Evidence) -> Shown {
+        // Without `..`: new evidence is a new dimension.
+        let Evidence { peers, groups, cooled_seconds, trial, verified, rehearsed, confirmed } =
+            evidence;
         let mut shown = Shown::default();
-        for (group, count) in &evidence.groups {
+        for (group, count) in groups {
             shown.raise(&Dimension::Group(group.clone()), i64::from(*count));
         }
-        shown.raise(&Dimension::Peers, i64::from(evidence.peers));
-        shown.raise(&Dimension::Cooled, i64::try_from(evidence.cooled_seconds).unwrap_or(i64::MAX));
-        shown.raise(&Dimension::Trial, i64::from(evidence.trial));
-        shown.raise(&Dimension::Verified, i64::from(evidence.verified));
-        shown.raise(&Dimension::Rehearsed, i64::from(evidence.rehearsed));
-        shown.raise(&Dimension::Confirmed, i64::from(evidence.confirmed));
+        shown.raise(&Dimension::Peers, i64::from(*peers));
+        shown.raise(&Dimension::Cooled, i64::try_from(*cooled_seconds).unwrap_or(i64::MAX));
+        shown.raise(&Dimension::Trial, i64::from(*trial));
+        shown.raise(&Dimension::Verified, i64::from(*verified));
+        shown.raise(&Dimension::Rehearsed, i64::from(*rehearsed));
+        shown.raise(&Dimension::Confirmed, i64::from(*confirmed));
         shown
     }
 

@@ -33,12 +33,10 @@ pub enum PolicyError {
         file: String,
     },
     /// A template.
-    #[error("`{file}`: policy {nth} is a template: write it without `?principal` and `?resource`")]
+    #[error("`{file}` has a template: write policies without `?principal` and `?resource`")]
     Template {
         /// The file.
         file: String,
-        /// Its place among the templates of the file, from 1.
-        nth: usize,
     },
     /// A policy that nobody could name in a refusal.
     #[error("`{file}`: policy {nth} has no `@id(\"…\")`: give it one")]
@@ -60,7 +58,8 @@ pub enum PolicyError {
     },
     /// An `@id` of Countermand's own.
     #[error(
-        "`{file}`: policy `{id}`: ids that start with `floor/` or `grant/` are Countermand's own"
+        "`{file}`: policy `{id}`: ids that start with `floor/`, `grant/` or `countermand/` are \
+         Countermand's own"
     )]
     ReservedId {
         /// The file.
@@ -158,7 +157,7 @@ pub(super) fn read(
         PolicyError::Syntax { file: file.clone(), message: explained(&error) }
     })?;
     if set.templates().next().is_some() {
-        return Err(PolicyError::Template { file, nth: 1 });
+        return Err(PolicyError::Template { file });
     }
     for (index, policy) in set.policies().enumerate() {
         let id = id_of(policy, author, &file, index + 1)?;
@@ -185,11 +184,15 @@ fn id_of(
     if id.is_empty() || id.len() > LONGEST_ID || !id.chars().all(allowed) {
         return Err(PolicyError::BadId { file, id: id.chars().take(LONGEST_ID).collect() });
     }
-    let own = ["floor/", "grant/"].iter().any(|prefix| id.starts_with(prefix));
-    if own && author == Author::Site {
+    if is_own(id) && author == Author::Site {
         return Err(PolicyError::ReservedId { file, id: id.to_owned() });
     }
     Ok(id.to_owned())
+}
+
+/// Whether an id is one of those that no site may use.
+fn is_own(id: &str) -> bool {
+    ["floor/", "grant/", "countermand/"].iter().any(|prefix| id.starts_with(prefix))
 }
 
 fn rule_of(
@@ -241,12 +244,8 @@ pub(super) fn validate(
     if let Some(error) = result.validation_errors().next() {
         return Err(invalid(error.policy_id(), error));
     }
-    let of_site = |id: &PolicyId| {
-        let id: &str = id.as_ref();
-        !id.starts_with("floor/") && !id.starts_with("grant/")
-    };
     let mut warnings = result.validation_warnings();
-    match warnings.find(|warning| of_site(warning.policy_id())) {
+    match warnings.find(|warning| !is_own(warning.policy_id().as_ref())) {
         Some(warning) => Err(invalid(warning.policy_id(), warning)),
         None => Ok(()),
     }
