@@ -2,9 +2,7 @@
 
 use crate::target::Tags;
 use countermand_core::change::Seats;
-use countermand_core::name::{
-    EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
-};
+use countermand_core::name::{EnvironmentName, GroupName, HumanName, InstallationName, TargetName};
 use countermand_core::policy::Grant;
 use ssh_key::PublicKey;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,14 +1,44 @@
 //! Admits, previews, holds, reviews, executes and restores; owns the store.
 //!
 //! The right to act is a [`Permit`]: only the engine makes one, after the intent is durable.
+//! Doors call [`Engine::admit`]; people reach [`Engine::control`]; what faces production
+//! implements [`target::Target`].
 #![forbid(unsafe_code)]
 
 mod admission;
+mod admit;
+mod agents;
+mod authority;
+mod batch;
+mod clock;
+mod consistency;
 pub mod control;
+mod engine;
+mod execute;
+mod freeze;
+mod home;
 mod installation;
+mod people;
 mod permit;
+mod prepare;
+mod publish;
+mod record;
+mod recover;
+mod review;
+mod serve;
+mod store;
+mod take_back;
 pub mod target;
+mod view;
 
 pub use admission::{Admission, Caller, Proposal, Refusal};
+pub use admit::Receipt;
+pub use agents::ScramVerifier;
+pub use clock::Clock;
+pub use engine::{Engine, EngineError};
+pub use home::{Home, HomeError};
 pub use installation::{Human, Installation, Placement};
+pub use people::{APPLICATION, SignatureError};
 pub use permit::Permit;
+pub use serve::Peer;
+pub use store::StoreError;

@@ -3,9 +3,7 @@
 use crate::permit::Permit;
 use async_trait::async_trait;
 use countermand_core::action::Action;
-use countermand_core::change::{
-    Abort, CommitToken, Outcome, Rehearsal, RestorePoint,
-};
+use countermand_core::change::{Abort, CommitToken, Outcome, Rehearsal, RestorePoint};
 use countermand_core::preview::{Ceiling, Counts, Identity, Preview};
 use countermand_core::request::{ChangeNumber, Payload};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,8 +128,7 @@ pub enum Ended {
 }
 
 /// What settles a run.
-pub type Finish =
-    Box<dyn FnOnce(Verdict) -> Pin<Box<dyn Future<Output = Ended> + Send>> + Send>;
+pub type Finish = Box<dyn FnOnce(Verdict) -> Pin<Box<dyn Future<Output = Ended> + Send>> + Send>;
 
 /// A unit that ran, was measured, and waits in its open transaction for a verdict. Dropped
 /// without one, it is rolled back.
@@ -187,19 +184,11 @@ pub struct Restored {
 #[async_trait]
 pub trait Target: Send + Sync {
     /// Measures what a unit would do, holding nothing that anybody waits for.
-    async fn preview(
-        &self,
-        payload: &Payload,
-        actions: &[Action],
-    ) -> Result<Preview, TargetError>;
+    async fn preview(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError>;
 
     /// Takes a restore point of what the unit would lose, as of now, and reads it back: shows
     /// before anyone reviews that it can be done. Writes nothing to the target.
-    async fn trial(
-        &self,
-        preview: &Preview,
-        folder: PathBuf,
-    ) -> Result<RestorePoint, TargetError>;
+    async fn trial(&self, preview: &Preview, folder: PathBuf) -> Result<RestorePoint, TargetError>;
 
     /// Runs the unit here, measures it, rolls it back. Only ever asked of a partner.
     async fn rehearse(&self, permit: Permit<Rehearse>) -> Result<Rehearsal, TargetError>;

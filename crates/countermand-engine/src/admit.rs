@@ -1,0 +1,344 @@
+//! Admission: what flows gets its permit, what is held becomes a change, everything else stops.
+
+use crate::admission::{Admission, Caller, Proposal, Refusal};
+use crate::authority::Asked;
+use crate::batch::Flowed;
+use crate::engine::Engine;
+use crate::permit::Permit;
+use crate::store::StoreError;
+use countermand_core::change::{Change, DELIVERY_WINDOW, Event, REJECTION_LIFETIME, State};
+use countermand_core::effect::Effect;
+use countermand_core::evidence::{Evidence, Facts};
+use countermand_core::name::{AgentName, TargetName};
+use countermand_core::policy::{Decision, Missing};
+use countermand_core::preview::Preview;
+use countermand_core::request::{Request, RequestKey};
+use serde_json::{Value, json};
+
+/// What a write that flowed leaves to be settled: how it ended.
+#[derive(Debug)]
+#[must_use = "how a write ended must be recorded"]
+pub struct Receipt(Option<Value>);
+
+impl Engine {
+    /// Lets a checked agent in to a target.
+    ///
+    /// # Errors
+    /// A refusal in words that tell a stranger nothing.
+    pub async fn open_session(
+        &self,
+        agent: &str,
+        target: &str,
+        said: &str,
+        peer: &str,
+    ) -> Result<Caller, Refusal> {
+        let unknown =
+            || Refusal::CannotJudge { why: "there is no such agent or target here".into() };
+        let (name, target) = match (AgentName::new(agent), TargetName::new(target)) {
+            (Ok(name), Ok(target)) => (name, target),
+            _ => return Err(unknown()),
+        };
+        let authority = self.authority();
+        let row = authority.agent(&name).filter(|row| row.is_valid(self.0.clock.now()));
+        let row = row.ok_or_else(unknown)?;
+        if !self.0.installation.targets.contains_key(&target)
+            || !row.grant.targets.contains(&target)
+        {
+            return Err(unknown());
+        }
+        if let Some(why) = self.is_frozen(&name, &target) {
+            return Err(Refusal::Frozen { why });
+        }
+        let session = format!("{:016x}", rand::random::<u64>());
+        let body = json!({
+            "agent": name, "sponsor": row.sponsor, "target": target, "session": session,
+            "peer": peer,
+        });
+        let said_too = said.to_owned();
+        let sponsor = row.sponsor.clone();
+        self.0
+            .store
+            .write(move |tx| tx.append("session.opened", &body, &[("said", said_too.as_bytes())]))
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(Caller { agent: name, sponsor, session, said: said.to_owned() })
+    }
+
+    /// Judges a unit. A permit comes only after the intent is durable, for reads within 50 ms;
+    /// whatever else happens, production has seen nothing.
+    pub async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admission<T>, Receipt) {
+        let none = Receipt(None);
+        if let Some(why) = self.is_frozen(&proposal.caller.agent, &proposal.target) {
+            return (Admission::Refused(Refusal::Frozen { why }), none);
+        }
+        match self.decide_by_name(&proposal) {
+            Decision::Allow { .. } => self.let_flow(&proposal, act).await,
+            Decision::Forbid { reasons } => {
+                let refusal = Refusal::Forbidden { reasons };
+                (Admission::Refused(self.refused(&proposal, refusal).await), none)
+            }
+            Decision::Hold { .. } => {
+                let admission = self.hold(&proposal).await;
+                (admission.unwrap_or_else(Admission::Refused), none)
+            }
+        }
+    }
+
+    /// What policy says by what the request names, before anything is measured.
+    fn decide_by_name(&self, proposal: &Proposal) -> Decision {
+        if !self.valid(&proposal.caller) {
+            let policy = "countermand/credential".to_owned();
+            let reason = "the agent's credential has ended".to_owned();
+            return Decision::Forbid {
+                reasons: vec![countermand_core::policy::Reason { policy, reason }],
+            };
+        }
+        let actions = self.tagged(&proposal.target, &proposal.actions);
+        let roots = actions.iter().filter(|(action, _)| action.effect() > Effect::Write);
+        let facts = Facts {
+            roots: u32::try_from(roots.count()).unwrap_or(u32::MAX).min(10),
+            reversible: true,
+            recovery_seconds: 0,
+            rehearsable: true,
+            unavailable: false,
+            solo: self.0.installation.is_solo(),
+            adopted: false,
+        };
+        self.ask(&asked(proposal), &actions, &facts, &Evidence::default())
+    }
+
+    fn valid(&self, caller: &Caller) -> bool {
+        let now = self.0.clock.now();
+        self.authority().agent(&caller.agent).is_some_and(|row| row.is_valid(now))
+    }
+
+    /// Reads are recorded with what else flows within 50 ms; a write's intent is durable first.
+    async fn let_flow<T: Send>(&self, proposal: &Proposal, act: T) -> (Admission<T>, Receipt) {
+        let what = described(proposal);
+        if Effect::worst(proposal.actions.iter().map(|action| action.effect())) == Effect::Read {
+            self.0.batch.push(Flowed { what, text: proposal.payload.text.clone() });
+            return (Admission::Allowed(Permit::grant(act)), Receipt(None));
+        }
+        let (body, text) = (what.clone(), proposal.payload.body.clone());
+        let intent = self
+            .0
+            .store
+            .write(move |tx| tx.append("flow.intent", &body, &[("payload", text.as_bytes())]))
+            .await;
+        match intent {
+            Ok(index) => {
+                let receipt = Receipt(Some(json!({ "intent": index })));
+                (Admission::Allowed(Permit::grant(act)), receipt)
+            }
+            Err(error) => (Admission::Refused(unavailable(&error)), Receipt(None)),
+        }
+    }
+
+    /// Records how a write that flowed ended. `words` are the target's own.
+    pub async fn settle(&self, receipt: Receipt, ok: bool, words: String) {
+        if let Some(Value::Object(mut what)) = receipt.0 {
+            what.insert("ok".into(), json!(ok));
+            self.0.batch.push(Flowed { what: Value::Object(what), text: words });
+        }
+    }
+
+    /// Records a refusal beside what flows.
+    async fn refused(&self, proposal: &Proposal, refusal: Refusal) -> Refusal {
+        let mut what = described(proposal);
+        if let Some(members) = what.as_object_mut() {
+            members.insert("refused".into(), json!(true));
+        }
+        self.0.batch.push(Flowed { what, text: proposal.payload.text.clone() });
+        refusal
+    }
+
+    /// Joins the open change of this request, tells how its last one ended, or opens one.
+    async fn hold<T>(&self, proposal: &Proposal) -> Result<Admission<T>, Refusal> {
+        let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
+        let known = self.0.store.read(|rows| rows.latest_of(key));
+        if let Some(change) = known.map_err(|error| unavailable(&error))? {
+            if let Some(admission) = self.told(&change, proposal).await? {
+                return Ok(admission);
+            }
+        }
+        if !proposal.approvable {
+            let summary = by_name(proposal);
+            return Err(self.refused(proposal, Refusal::HeldUnit { summary }).await);
+        }
+        let preview = self.preview(proposal).await?;
+        let decision = self.decide_measured(proposal, &preview);
+        if let Decision::Forbid { reasons } = decision {
+            return Err(self.refused(proposal, Refusal::Forbidden { reasons }).await);
+        }
+        let change = self.open_change(proposal, key, preview).await?;
+        self.prepare(change.request.number);
+        Err(self.held(&change))
+    }
+
+    /// What a request is told that was made before: nothing where it is a new one.
+    async fn told<T>(
+        &self,
+        change: &Change,
+        proposal: &Proposal,
+    ) -> Result<Option<Admission<T>>, Refusal> {
+        let number = change.request.number;
+        let now = self.0.clock.now();
+        let since = change.ended.map_or(now, |ended| ended);
+        let lately = now.duration_since(since) < DELIVERY_WINDOW && !change.delivered;
+        match &change.state {
+            State::Held | State::Running { .. } | State::Committing { .. } => {
+                Err(self.held(change))
+            }
+            State::Executed(outcome) if lately => {
+                self.deliver(change, proposal).await?;
+                let outcome = outcome.clone();
+                Ok(Some(Admission::Done { change: number, at: since, outcome }))
+            }
+            State::Failed(why) if lately => {
+                self.deliver(change, proposal).await?;
+                Err(Refusal::Failed { change: number, why: why.clone() })
+            }
+            State::Rejected { human, reason } => {
+                let fresh = now.duration_since(since) < REJECTION_LIFETIME;
+                let (by, reason) = (human.clone(), reason.clone());
+                if fresh { Err(Refusal::Rejected { change: number, by, reason }) } else { Ok(None) }
+            }
+            State::InDoubt(why) => Err(Refusal::InDoubt { change: number, why: why.clone() }),
+            _ => Ok(None),
+        }
+    }
+
+    /// Records that the requester was told: once, whoever asks twice at the same time.
+    async fn deliver(&self, change: &Change, proposal: &Proposal) -> Result<(), Refusal> {
+        let number = change.request.number;
+        let event = Event::Delivered { session: proposal.caller.session.clone() };
+        let told = self.0.store.write(move |tx| tx.record(number, event, &Value::Null)).await;
+        match told {
+            Ok(_) => {
+                self.moved();
+                Ok(())
+            }
+            Err(StoreError::Transition(_) | StoreError::Moved(_)) => {
+                let why = format!("the outcome of change {number} was given elsewhere; ask again");
+                Err(Refusal::CannotJudge { why })
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    async fn preview(&self, proposal: &Proposal) -> Result<Preview, Refusal> {
+        let cannot = |why: String| Refusal::CannotJudge { why };
+        let target = self.0.targets.get(&proposal.target);
+        let target = target.ok_or_else(|| cannot("there is no such target".into()))?;
+        let measured = target.preview(&proposal.payload, &proposal.actions).await;
+        measured.map_err(|error| cannot(error.to_string()))
+    }
+
+    fn decide_measured(&self, proposal: &Proposal, preview: &Preview) -> Decision {
+        let actions = self.measured(&proposal.target, &proposal.actions, preview);
+        let facts = self.facts(&proposal.target, preview);
+        self.ask(&asked(proposal), &actions, &facts, &Evidence::default())
+    }
+
+    /// Opens the change, or joins the one that somebody opened meanwhile.
+    async fn open_change(
+        &self,
+        proposal: &Proposal,
+        key: RequestKey,
+        preview: Preview,
+    ) -> Result<Change, Refusal> {
+        let proposal = proposal.clone();
+        let environment = self.0.installation.targets[&proposal.target].environment.clone();
+        let opened = self.0.store.write(move |tx| {
+            if let Some(known) = tx.rows().latest_of(key)?.filter(|c| c.state.is_open()) {
+                return Ok(known);
+            }
+            let request = Request {
+                number: tx.rows().next_number()?,
+                agent: proposal.caller.agent,
+                sponsor: proposal.caller.sponsor,
+                target: proposal.target,
+                environment,
+                key,
+                payload: proposal.payload.digest(),
+                actions: proposal.actions,
+                session: proposal.caller.session,
+            };
+            let event = Event::Held { request: Box::new(request), preview: Box::new(preview) };
+            tx.open_change(event, &proposal.payload, &proposal.caller.said)
+        });
+        let change = opened.await.map_err(|error| unavailable(&error))?;
+        self.moved();
+        Ok(change)
+    }
+
+    /// How a held change is told to its requester.
+    pub(crate) fn held(&self, change: &Change) -> Refusal {
+        Refusal::Held {
+            change: change.request.number,
+            summary: change.preview.radius.summary(),
+            missing: self.missing(change),
+            underway: self.underway(change),
+        }
+    }
+
+    /// The smallest set of evidence that a change still waits for.
+    pub(crate) fn missing(&self, change: &Change) -> Vec<Missing> {
+        match self.judge(change, &change.preview, &self.evidence(change)) {
+            Decision::Hold { missing, .. } => missing.into_iter().next().unwrap_or_default(),
+            Decision::Allow { .. } | Decision::Forbid { .. } => Vec::new(),
+        }
+    }
+
+    /// What the engine is doing about a change, in words.
+    pub(crate) fn underway(&self, change: &Change) -> Vec<String> {
+        let mut words = Vec::new();
+        match &change.state {
+            State::Running { .. } | State::Committing { .. } => words.push("running now".into()),
+            State::Held if self.preparing().contains(&change.request.number) => {
+                if change.trial.is_none() && change.trial_failure.is_none() {
+                    words.push("trial restore point (running)".into());
+                } else if change.rehearsal.is_none() && change.rehearsal_failure.is_none() {
+                    words.push("rehearsal (running)".into());
+                }
+            }
+            _ => {}
+        }
+        if let Some(why) = &change.trial_failure {
+            words.push(format!("trial restore point failed: {why}"));
+        }
+        if let Some(why) = &change.rehearsal_failure {
+            words.push(format!("rehearsal failed: {why}"));
+        }
+        words
+    }
+}
+
+fn asked(proposal: &Proposal) -> Asked<'_> {
+    let Caller { agent, sponsor, .. } = &proposal.caller;
+    Asked { agent, sponsor, target: &proposal.target }
+}
+
+/// What is done to what, without counts: for refusals of what is not measured.
+fn by_name(proposal: &Proposal) -> String {
+    let words = proposal.actions.iter().filter(|action| action.effect() > Effect::Read);
+    let words: Vec<_> =
+        words.take(5).map(|action| format!("{} on {}", action.verb, action.object)).collect();
+    words.join(", ")
+}
+
+fn described(proposal: &Proposal) -> Value {
+    let caller = &proposal.caller;
+    let mut verbs: Vec<_> = proposal.actions.iter().map(|action| action.verb.name()).collect();
+    verbs.sort_unstable();
+    verbs.dedup();
+    json!({
+        "agent": caller.agent, "sponsor": caller.sponsor, "session": caller.session,
+        "target": proposal.target, "verbs": verbs,
+    })
+}
+
+pub(crate) fn unavailable(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "refused: the ledger or store failed");
+    Refusal::Unavailable { why: "the gateway cannot record this now, so it does not happen".into() }
+}

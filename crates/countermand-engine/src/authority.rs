@@ -1,0 +1,202 @@
+//! Who may do what now: agents with their credentials, and the policy compiled from them.
+
+use crate::engine::Engine;
+use crate::installation::Installation;
+use crate::store::{AgentRow, StoreError};
+use countermand_core::action::Action;
+use countermand_core::change::{Change, facts_of};
+use countermand_core::effect::Effect;
+use countermand_core::evidence::{Evidence, Facts};
+use countermand_core::name::{AgentName, HumanName, TargetName};
+use countermand_core::policy::{Decision, Measured, Policy, PolicyError, Question, World};
+use countermand_core::preview::Preview;
+use countermand_core::radius::Fate;
+use countermand_core::verb::postgres::{ADVANCE_SEQUENCE, INSERT};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use crate::target::tags_of;
+
+/// Agents and the policy that is in force for them.
+pub(crate) struct Authority {
+    agents: BTreeMap<AgentName, AgentRow>,
+    pub(crate) policy: Policy,
+}
+
+impl AgentRow {
+    /// Whether the credential is good at this time.
+    pub(crate) fn is_valid(&self, now: Timestamp) -> bool {
+        !self.revoked && now < self.expires
+    }
+}
+
+impl Authority {
+    pub(crate) fn new(
+        installation: &Installation,
+        agents: Vec<AgentRow>,
+    ) -> Result<Authority, PolicyError> {
+        let humans = || installation.humans.iter();
+        let sponsors: BTreeMap<_, _> = humans()
+            .filter_map(|(name, human)| Some((name.clone(), human.sponsors.clone()?)))
+            .collect();
+        let in_force = agents.iter().filter(|row| !row.revoked);
+        let in_force = in_force.filter(|row| sponsors.contains_key(&row.sponsor));
+        let world = World {
+            groups: humans().flat_map(|(_, human)| human.groups.clone()).collect(),
+            agents: in_force
+                .map(|row| (row.name.clone(), (row.sponsor.clone(), row.grant.clone())))
+                .collect(),
+            sponsors,
+        };
+        let policy = Policy::load(&world, &installation.policies)?;
+        let agents = agents.into_iter().map(|row| (row.name.clone(), row)).collect();
+        Ok(Authority { agents, policy })
+    }
+
+    pub(crate) fn agent(&self, name: &AgentName) -> Option<&AgentRow> {
+        self.agents.get(name)
+    }
+
+    pub(crate) fn agent_named(&self, name: &str) -> Option<&AgentRow> {
+        self.agents.get(&AgentName::new(name).ok()?)
+    }
+
+    pub(crate) fn agents(&self) -> impl Iterator<Item = &AgentRow> {
+        self.agents.values()
+    }
+}
+
+/// Who asks what of which target: the part of a question that does not change.
+pub(crate) struct Asked<'a> {
+    pub(crate) agent: &'a AgentName,
+    pub(crate) sponsor: &'a HumanName,
+    pub(crate) target: &'a TargetName,
+}
+
+impl Engine {
+    /// Loads agents again, and the policy with them.
+    pub(crate) fn reload_authority(&self) -> Result<(), StoreError> {
+        let agents = self.0.store.read(|rows| rows.agents())?;
+        let authority = Authority::new(&self.0.installation, agents)
+            .map_err(|e| StoreError::Refused(e.to_string()))?;
+        *self.0.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authority);
+        Ok(())
+    }
+
+    /// Puts actions to policy.
+    pub(crate) fn ask(
+        &self,
+        asked: &Asked<'_>,
+        actions: &[(Action, BTreeSet<String>)],
+        facts: &Facts,
+        evidence: &Evidence,
+    ) -> Decision {
+        let Some(placement) = self.0.installation.targets.get(asked.target) else {
+            return forbid(format!("there is no target `{}`", asked.target));
+        };
+        self.authority().policy.decide(&Question {
+            agent: asked.agent,
+            sponsor: asked.sponsor,
+            target: asked.target,
+            environment: &placement.environment,
+            disposable: placement.disposable,
+            tags: &placement.tags,
+            actions,
+            measured: measured(actions),
+            facts,
+            evidence,
+        })
+    }
+
+    /// The actions of a request with their resources' tags, as far as names alone tell.
+    pub(crate) fn tagged(
+        &self,
+        target: &TargetName,
+        actions: &[Action],
+    ) -> Vec<(Action, BTreeSet<String>)> {
+        let Some(placement) = self.0.installation.targets.get(target) else { return Vec::new() };
+        let tags = |action: &Action| {
+            let name = &action.object.name;
+            let mut tags = tags_of(&placement.object_tags, name);
+            // A name without its schema could be any schema's: it carries the tags of all.
+            if !name.contains('.') {
+                for (pattern, more) in &placement.object_tags {
+                    let last = pattern.rsplit('.').next().unwrap_or(pattern);
+                    let matches = last == name || (last == "*" && pattern != "*");
+                    tags.extend(more.iter().filter(|_| matches).cloned());
+                }
+            }
+            tags
+        };
+        actions.iter().map(|action| (action.clone(), tags(action))).collect()
+    }
+
+    /// The actions of a measured unit: those the request names, and the worst of its verbs on
+    /// everything in its radius.
+    pub(crate) fn measured(
+        &self,
+        target: &TargetName,
+        actions: &[Action],
+        preview: &Preview,
+    ) -> Vec<(Action, BTreeSet<String>)> {
+        let mut all: BTreeMap<Action, BTreeSet<String>> =
+            self.tagged(target, actions).into_iter().collect();
+        let worst = actions.iter().max_by_key(|action| action.effect());
+        let touched = preview.radius.nodes.iter().filter(|node| node.fate != Fate::Dangling);
+        for (node, worst) in touched.filter_map(|node| Some((node, worst?))) {
+            let action = Action::new(worst.verb, node.object.clone());
+            // What was measured knows the resource; what the name alone suggested gives way.
+            all.insert(action, node.tags.clone());
+        }
+        all.into_iter().collect()
+    }
+
+    /// What policy says of a change now.
+    pub(crate) fn judge(
+        &self,
+        change: &Change,
+        preview: &Preview,
+        evidence: &Evidence,
+    ) -> Decision {
+        let request = &change.request;
+        let asked =
+            Asked { agent: &request.agent, sponsor: &request.sponsor, target: &request.target };
+        let valid = |row: &AgentRow| row.is_valid(self.0.clock.now());
+        if !self.authority().agent(&request.agent).is_some_and(valid) {
+            return forbid(format!("the credential of agent `{}` has ended", request.agent));
+        }
+        let actions = self.measured(&request.target, &request.actions, preview);
+        let facts = self.facts(&request.target, preview);
+        self.ask(&asked, &actions, &facts, evidence)
+    }
+
+    /// What is true of a measured unit here.
+    pub(crate) fn facts(&self, target: &TargetName, preview: &Preview) -> Facts {
+        let placement = self.0.installation.targets.get(target);
+        let partner = placement.is_some_and(|placement| placement.partner.is_some());
+        facts_of(preview, partner, self.0.installation.is_solo())
+    }
+
+    /// What has been shown for a change by now.
+    pub(crate) fn evidence(&self, change: &Change) -> Evidence {
+        change.evidence(self.0.clock.now(), &self.0.installation.seats())
+    }
+}
+
+/// What is known of a unit's effect before it runs. One that only reads and adds rows is what
+/// its verbs say; any other write could do anything until its effect is measured before it
+/// commits, so until then it is weighed as beyond every limit.
+fn measured(actions: &[(Action, BTreeSet<String>)]) -> Measured {
+    let adds = |action: &Action| [INSERT, ADVANCE_SEQUENCE].contains(&action.verb);
+    let writes = |action: &Action| action.effect() == Effect::Write && !adds(action);
+    match actions.iter().any(|(action, _)| writes(action)) {
+        true => Measured::Beyond,
+        false => Measured::NotYet,
+    }
+}
+
+fn forbid(reason: String) -> Decision {
+    let policy = "countermand/known".to_owned();
+    Decision::Forbid { reasons: vec![countermand_core::policy::Reason { policy, reason }] }
+}

@@ -1,0 +1,192 @@
+//! The engine's parts, and how it starts and stops.
+
+use crate::agents;
+use crate::authority::Authority;
+use crate::batch::Batch;
+use crate::clock::Clock;
+use crate::freeze::Freezer;
+use crate::home::{Home, HomeError};
+use crate::installation::Installation;
+use crate::publish::Publisher;
+use crate::store::{Keys, Store, StoreError};
+use crate::target::Target;
+use countermand_core::name::TargetName;
+use countermand_core::policy::PolicyError;
+use countermand_core::request::ChangeNumber;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::{Notify, watch};
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The state directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A policy that cannot be in force.
+    #[error("policy: {0}")]
+    Policy(#[from] PolicyError),
+    /// A target's partner that is not configured, or is the target itself.
+    #[error("target `{target}` is to be rehearsed in `{partner}`, which is no other target here")]
+    Partner {
+        /// The target.
+        target: TargetName,
+        /// What it names.
+        partner: TargetName,
+    },
+    /// A configured target that nobody wired, or the reverse.
+    #[error("target `{0}` is not both configured and wired")]
+    Wiring(TargetName),
+}
+
+/// Admits, previews, holds, reviews, executes and restores. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) installation: Installation,
+    pub(crate) targets: BTreeMap<TargetName, Arc<dyn Target>>,
+    pub(crate) store: Store,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) clock: Clock,
+    pub(crate) authority: RwLock<Arc<Authority>>,
+    pub(crate) freezer: Freezer,
+    pub(crate) batch: Batch,
+    /// Woken when something may have become startable.
+    pub(crate) nudge: Notify,
+    /// Counts up whenever any change moves.
+    pub(crate) moved: watch::Sender<u64>,
+    /// Changes whose evidence is being gathered.
+    pub(crate) preparing: Mutex<BTreeSet<ChangeNumber>>,
+    /// One execution at a time in one target: radii that overlap never run side by side.
+    pub(crate) lanes: BTreeMap<TargetName, Arc<tokio::sync::Mutex<()>>>,
+    pub(crate) stranger: [u8; 32],
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) publisher: Publisher,
+    _lock: std::fs::File,
+}
+
+impl Engine {
+    /// Opens the store, recovers what a stop left behind, and starts the engine's own work.
+    ///
+    /// # Errors
+    /// [`EngineError`]; nothing flows then.
+    pub async fn open(
+        installation: Installation,
+        targets: BTreeMap<TargetName, Arc<dyn Target>>,
+        home: Home,
+        clock: Clock,
+    ) -> Result<Engine, EngineError> {
+        check_wiring(&installation, &targets)?;
+        let lock = home.lock()?;
+        let keys = Arc::new(home.keys()?);
+        let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
+        let agents = store.read(|rows| rows.agents())?;
+        let authority = Authority::new(&installation, agents)?;
+        let freezer = Freezer::new(store.read(|rows| rows.frozen())?);
+        let publisher = Publisher::new(installation.ledger.clone());
+        let lanes = targets.keys().map(|name| (name.clone(), Arc::default())).collect();
+        let engine = Engine(Arc::new(Inner {
+            installation,
+            targets,
+            store,
+            keys,
+            clock,
+            authority: RwLock::new(Arc::new(authority)),
+            freezer,
+            batch: Batch::default(),
+            nudge: Notify::new(),
+            moved: watch::Sender::new(0),
+            preparing: Mutex::default(),
+            lanes,
+            stranger: rand::random(),
+            stopping: watch::Sender::new(false),
+            publisher,
+            _lock: lock,
+        }));
+        engine.began().await?;
+        engine.recover().await?;
+        engine.start_work();
+        Ok(engine)
+    }
+
+    /// Records that the gateway runs, with what it runs under.
+    async fn began(&self) -> Result<(), StoreError> {
+        let body = serde_json::json!({
+            "installation": self.0.installation.name,
+            "version": env!("CARGO_PKG_VERSION"),
+            "policy": self.authority().policy.digest(),
+            "plain_keys_count": self.0.installation.plain_keys_count,
+            "clock_speed": self.0.clock.speed(),
+        });
+        self.0.store.write(move |tx| tx.append("gateway.started", &body, &[])).await?;
+        Ok(())
+    }
+
+    /// Lets running executions end, writes what waits, and closes the store.
+    pub async fn shutdown(&self) {
+        self.0.stopping.send_replace(true);
+        for lane in self.0.lanes.values() {
+            let _ended = lane.lock().await;
+        }
+        self.flush_batch().await;
+        let body = serde_json::json!({});
+        let stopped = self.0.store.write(move |tx| tx.append("gateway.stopped", &body, &[])).await;
+        if let Err(error) = stopped {
+            tracing::error!(%error, "the stop could not be recorded");
+        }
+        if let Err(error) = self.publish_checkpoint().await {
+            tracing::error!(%error, "the last checkpoint could not be published");
+        }
+        self.0.store.stop();
+    }
+
+    /// The clock this engine runs on.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(crate) fn authority(&self) -> Arc<Authority> {
+        self.0.authority.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn preparing(&self) -> MutexGuard<'_, BTreeSet<ChangeNumber>> {
+        self.0.preparing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The verifier that this agent's credential must satisfy. A stranger gets one that
+    /// nothing satisfies.
+    pub fn scram_verifier(&self, agent: &str) -> agents::ScramVerifier {
+        let authority = self.authority();
+        let known = authority.agent_named(agent).filter(|row| row.is_valid(self.0.clock.now()));
+        known.map_or_else(|| agents::stranger(&self.0.stranger, agent), |row| row.verifier.clone())
+    }
+
+    /// Something about a change is different: whoever waits looks again.
+    pub(crate) fn moved(&self) {
+        self.0.moved.send_modify(|n| *n += 1);
+        self.0.nudge.notify_one();
+    }
+}
+
+fn check_wiring(
+    installation: &Installation,
+    targets: &BTreeMap<TargetName, Arc<dyn Target>>,
+) -> Result<(), EngineError> {
+    let configured: BTreeSet<_> = installation.targets.keys().collect();
+    let wired: BTreeSet<_> = targets.keys().collect();
+    if let Some(odd) = configured.symmetric_difference(&wired).next() {
+        return Err(EngineError::Wiring((*odd).clone()));
+    }
+    for (target, placement) in &installation.targets {
+        let Some(partner) = &placement.partner else { continue };
+        if partner == target || !configured.contains(partner) {
+            let (target, partner) = (target.clone(), partner.clone());
+            return Err(EngineError::Partner { target, partner });
+        }
+    }
+    Ok(())
+}

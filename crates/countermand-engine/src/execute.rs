@@ -1,0 +1,275 @@
+//! Execution: once, within what was signed, or not at all.
+//!
+//! Every early return leaves production as it was; the order of the steps is the order in which
+//! a stop in between is still known for what it is.
+
+use crate::engine::Engine;
+use crate::permit::Permit;
+use crate::store::StoreError;
+use crate::target::{Aborted, Commit, Ended, Ran, Run, Verdict};
+use countermand_core::change::{Abort, Change, Event, State};
+use countermand_core::policy::Decision;
+use countermand_core::preview::Preview;
+use countermand_core::radius::Reversibility;
+use countermand_core::request::ChangeNumber;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the engine looks whether a cooling has ended or a request has expired.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Engine {
+    /// Starts what has all its evidence, until told to stop.
+    pub(crate) async fn schedule(self) {
+        let mut stopping = self.0.stopping.subscribe();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.0.nudge.notified() => {}
+                _ = stopping.changed() => return,
+            }
+            if let Err(error) = self.look().await {
+                tracing::error!(%error, "the engine cannot look after its changes");
+            }
+        }
+    }
+
+    /// Expires, resolves and starts what is due.
+    async fn look(&self) -> Result<(), StoreError> {
+        let open = self.0.store.read(|rows| rows.numbers(true))?;
+        for number in open.into_iter().rev() {
+            let change = self.0.store.read(|rows| rows.change(number))?;
+            if change.is_overdue(self.0.clock.now()) {
+                self.record(number, Event::Expired).await?;
+            } else if self.may_start(&change) {
+                self.start(change);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all evidence is there that can be before the act.
+    fn may_start(&self, change: &Change) -> bool {
+        if change.state != State::Held || self.preparing().contains(&change.request.number) {
+            return false;
+        }
+        let request = &change.request;
+        if self.0.freezer.stops(&request.agent, &request.target).is_some() {
+            return false;
+        }
+        let evidence = self.evidence(change);
+        starts(&self.judge(change, &change.preview, &evidence))
+    }
+
+    /// Runs a change in its target's lane, if the lane is free; the next look tries again.
+    fn start(&self, change: Change) {
+        let Some(lane) = self.0.lanes.get(&change.request.target) else { return };
+        let Ok(lane) = Arc::clone(lane).try_lock_owned() else { return };
+        let number = change.request.number;
+        let engine = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.execute(number).await {
+                tracing::error!(%number, %error, "the execution could not be recorded");
+            }
+            drop(lane);
+            engine.moved();
+        });
+    }
+
+    /// The nine lines that a change's life comes down to.
+    async fn execute(&self, number: ChangeNumber) -> Result<(), StoreError> {
+        let Some((change, fresh)) = self.still_the_same(number).await? else { return Ok(()) };
+        let change = self.started(change, fresh).await?;
+        let ran = match self.run(&change).await {
+            Ok(ran) => ran,
+            Err(aborted) => return self.rolled_back(&change, aborted).await,
+        };
+        if let Err(aborted) = self.may_commit(&change, &ran) {
+            (ran.finish)(Verdict::RollBack).await;
+            return self.rolled_back(&change, aborted).await;
+        }
+        let Ran { measured, restore_point, token, finish } = ran;
+        let event = Event::Committing {
+            attempt: change.attempts,
+            measured,
+            restore_point,
+            token: token.clone(),
+        };
+        // From here on a stop leaves the change committing: recovery asks the target.
+        self.record(number, event).await?;
+        let ended = finish(Verdict::Commit(Permit::grant(Commit { token }))).await;
+        self.ended(number, ended).await
+    }
+
+    /// Measures again and compares with what was signed: the same identity, no more rows.
+    /// Nothing where the change does not start now.
+    async fn still_the_same(
+        &self,
+        number: ChangeNumber,
+    ) -> Result<Option<(Change, Preview)>, StoreError> {
+        let change = self.0.store.read(|rows| rows.change(number))?;
+        if !self.may_start(&change) {
+            return Ok(None);
+        }
+        let fresh = match self.fresh_preview(&change).await {
+            Ok(fresh) => fresh,
+            Err(why) => {
+                tracing::warn!(%number, why, "the target cannot be measured now");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return Ok(None);
+            }
+        };
+        let differences = self.differences(&change, &fresh);
+        if !differences.is_empty() {
+            self.void(number, differences, fresh).await?;
+            return Ok(None);
+        }
+        if !starts(&self.judge(&change, &fresh, &self.evidence(&change))) {
+            let why = vec!["what was measured again asks for more evidence".to_owned()];
+            self.void(number, why, fresh).await?;
+            return Ok(None);
+        }
+        Ok(Some((change, fresh)))
+    }
+
+    async fn fresh_preview(&self, change: &Change) -> Result<Preview, String> {
+        let target = self.target_of(change)?;
+        let stored = self.0.store.read(|rows| rows.payload(change.request.number));
+        let stored = stored.map_err(|error| error.to_string())?;
+        let fresh = target.preview(&stored.payload, &change.request.actions).await;
+        fresh.map_err(|error| error.to_string())
+    }
+
+    fn differences(&self, change: &Change, fresh: &Preview) -> Vec<String> {
+        let mut words = change.preview.identity.differences(&fresh.identity);
+        let counts = fresh.ceiling.rows.iter().map(|(table, row)| (table.clone(), row.measured));
+        if let Err(exceeded) = change.preview.ceiling.admits(&counts.collect()) {
+            words.push(exceeded.to_string());
+        }
+        if change.preview.reversibility != fresh.reversibility {
+            words.push(format!("now it {}", fresh.reversibility));
+        }
+        words
+    }
+
+    /// Approvals are void; the evidence is gathered again for what is there now.
+    async fn void(
+        &self,
+        number: ChangeNumber,
+        why: Vec<String>,
+        fresh: Preview,
+    ) -> Result<(), StoreError> {
+        self.record(number, Event::Voided { why, preview: Box::new(fresh) }).await?;
+        self.prepare(number);
+        Ok(())
+    }
+
+    /// Makes the start durable. Two starters cannot both: the store takes one event a version.
+    async fn started(&self, change: Change, fresh: Preview) -> Result<Change, StoreError> {
+        let attempt = change.attempts + 1;
+        let event = Event::Started { attempt, preview: Box::new(fresh) };
+        self.record(change.request.number, event).await
+    }
+
+    async fn run(&self, change: &Change) -> Result<Ran, Aborted> {
+        let interrupted = |why: String| Aborted { abort: Abort::Interrupted, why };
+        let target = self.target_of(change).map_err(interrupted)?;
+        let number = change.request.number;
+        let stored = self.0.store.read(|rows| rows.payload(number));
+        let stored = stored.map_err(|error| interrupted(error.to_string()))?;
+        if stored.payload.digest() != change.request.payload {
+            let why = "the stored payload is not the one that was judged".to_owned();
+            return Err(Aborted { abort: Abort::IdentityChanged, why });
+        }
+        let folder = format!("change-{number}/attempt-{}", change.attempts);
+        let permit = Permit::grant(Run {
+            change: number,
+            attempt: change.attempts,
+            payload: stored.payload,
+            identity: change.preview.identity.clone(),
+            ceiling: change.preview.ceiling.clone(),
+            reversible: change.preview.reversibility == Reversibility::Restorable,
+            restore_point: self.0.installation.restore_points.join(folder),
+        });
+        target.run(permit).await
+    }
+
+    /// Policy's last word, with all evidence there; and the ceiling's, whatever the target says.
+    fn may_commit(&self, change: &Change, ran: &Ran) -> Result<(), Aborted> {
+        let no = |abort, why: String| Err(Aborted { abort, why });
+        if let Err(exceeded) = change.preview.ceiling.admits(&ran.measured) {
+            return no(Abort::CeilingExceeded, exceeded.to_string());
+        }
+        let request = &change.request;
+        if let Some(why) = self.0.freezer.stops(&request.agent, &request.target) {
+            return no(Abort::Interrupted, why);
+        }
+        let mut evidence = self.evidence(change);
+        evidence.verified = ran.restore_point.is_some();
+        match self.judge(change, &change.preview, &evidence) {
+            Decision::Allow { .. } => Ok(()),
+            Decision::Hold { missing, .. } => {
+                let words: Vec<_> = missing.iter().flatten().map(ToString::to_string).collect();
+                no(Abort::PolicyForbade, format!("before commit was missing: {}", words.join(", ")))
+            }
+            Decision::Forbid { reasons } => {
+                let words: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+                no(Abort::PolicyForbade, words.join("; "))
+            }
+        }
+    }
+
+    /// Records a rollback, and what follows from it: fresh approvals, or a new cooling.
+    async fn rolled_back(&self, change: &Change, aborted: Aborted) -> Result<(), StoreError> {
+        let number = change.request.number;
+        let Aborted { abort, why } = aborted;
+        let event = Event::RolledBack { attempt: change.attempts, abort, why: why.clone() };
+        let change = self.record(number, event).await?;
+        if change.state != State::Held {
+            return Ok(());
+        }
+        if abort == Abort::Interrupted {
+            self.record(number, Event::CoolingRestarted { why }).await?;
+        } else if !abort.keeps_approvals() {
+            if let Ok(fresh) = self.fresh_preview(&change).await {
+                self.void(number, vec![why], fresh).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records how the commit ended; where that was not seen, asks the target.
+    async fn ended(&self, number: ChangeNumber, ended: Ended) -> Result<(), StoreError> {
+        match ended {
+            Ended::Committed(outcome) => {
+                self.record(number, Event::Executed { outcome, recovered: false }).await?;
+                Ok(())
+            }
+            Ended::RolledBack(why) => {
+                let change = self.0.store.read(|rows| rows.change(number))?;
+                self.rolled_back(&change, Aborted { abort: Abort::StatementFailed, why }).await
+            }
+            Ended::Unknown(why) => {
+                tracing::warn!(%number, why, "the end of the commit was not seen");
+                self.resolve(number).await
+            }
+        }
+    }
+
+    /// Records one event of a change.
+    pub(crate) async fn record(
+        &self,
+        number: ChangeNumber,
+        event: Event,
+    ) -> Result<Change, StoreError> {
+        let change = self.0.store.write(move |tx| tx.record(number, event, &Value::Null)).await?;
+        self.moved();
+        Ok(change)
+    }
+}
+
+/// Permitted, or waiting for nothing but what only the execution can show.
+fn starts(decision: &Decision) -> bool {
+    matches!(decision, Decision::Allow { .. }) || decision.waits_only_for_verification()
+}

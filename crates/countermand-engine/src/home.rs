@@ -1,0 +1,137 @@
+//! Where one gateway keeps what it must not lose: store, keys, lock.
+
+use crate::store::{Hook, Keys};
+use countermand_ledger::checkpoint::SigningKey;
+use countermand_ledger::text::TextKey;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// The state directory of a gateway.
+#[derive(Clone)]
+pub struct Home {
+    /// The directory: 0700.
+    pub path: PathBuf,
+    /// Called around every commit; where crash tests kill the process.
+    pub hook: Option<Hook>,
+}
+
+/// Why a state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// A file operation failed.
+    #[error("cannot use `{path}`: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Others can read a key.
+    #[error("`{0}` can be read by others; run: chmod 600 {0}")]
+    Exposed(PathBuf),
+    /// A key file is not what this gateway wrote.
+    #[error("`{0}` is not a key of this gateway; bring it back from its copy")]
+    NotAKey(PathBuf),
+    /// Another gateway has it open.
+    #[error("another gateway is using `{0}`; stop it first")]
+    InUse(PathBuf),
+    /// Keys are there already.
+    #[error("`{0}` is there already and is not overwritten")]
+    Exists(PathBuf),
+}
+
+impl Home {
+    /// The home at this path.
+    pub fn at(path: impl Into<PathBuf>) -> Home {
+        Home { path: path.into(), hook: None }
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        self.path.join("store.sqlite")
+    }
+
+    /// The file with the ledger's signing key.
+    pub fn signing_key(&self) -> PathBuf {
+        self.path.join("keys/ledger.key")
+    }
+
+    /// The file with the key that texts are sealed with.
+    pub fn text_key(&self) -> PathBuf {
+        self.path.join("keys/texts.key")
+    }
+
+    /// Makes the directory and its keys, once. Gives the public key of the ledger (a vkey):
+    /// keep a copy elsewhere, it is what an auditor trusts.
+    ///
+    /// # Errors
+    /// [`HomeError::Exists`] rather than overwrite a key.
+    pub fn create(&self, origin: &str) -> Result<String, HomeError> {
+        let keys = self.path.join("keys");
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&keys)
+            .map_err(|error| HomeError::File { path: keys.clone(), error })?;
+        let seed = Zeroizing::new(rand::random::<[u8; 32]>());
+        let signing = SigningKey::generate(origin, &seed)
+            .map_err(|_| HomeError::NotAKey(self.signing_key()))?;
+        let texts = Zeroizing::new(hex::encode(rand::random::<[u8; 32]>()));
+        write_new(&self.signing_key(), signing.skey().as_bytes())?;
+        write_new(&self.text_key(), texts.as_bytes())?;
+        Ok(signing.verifying_key().vkey().to_owned())
+    }
+
+    /// Reads the keys.
+    pub(crate) fn keys(&self) -> Result<Keys, HomeError> {
+        let signing = read_private(&self.signing_key())?;
+        let signing = Zeroizing::new(signing.trim().to_owned());
+        let signing =
+            SigningKey::parse(signing).map_err(|_| HomeError::NotAKey(self.signing_key()))?;
+        let hexed = read_private(&self.text_key())?;
+        let mut texts = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(hexed.trim(), texts.as_mut_slice())
+            .map_err(|_| HomeError::NotAKey(self.text_key()))?;
+        Ok(Keys { signing, texts: TextKey::new(texts) })
+    }
+
+    /// Takes the home for this process until the returned file is dropped.
+    pub(crate) fn lock(&self) -> Result<File, HomeError> {
+        let path = self.path.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| HomeError::File { path: path.clone(), error })?;
+        file.try_lock().map_err(|_| HomeError::InUse(self.path.clone()))?;
+        Ok(file)
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
+    let failed = |error| HomeError::File { path: path.to_owned(), error };
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(HomeError::Exists(path.to_owned()));
+        }
+        opened => opened.map_err(failed)?,
+    };
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<String>, HomeError> {
+    let failed = |error| HomeError::File { path: path.to_owned(), error };
+    let mut file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(HomeError::Exposed(path.to_owned()));
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}

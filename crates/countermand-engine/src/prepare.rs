@@ -1,0 +1,130 @@
+//! What the engine shows by itself before anyone reviews: a trial restore point, a rehearsal.
+
+use crate::engine::Engine;
+use crate::permit::Permit;
+use crate::store::StoreError;
+use crate::target::{Rehearse, TargetError};
+use countermand_core::change::{Change, Event, Rehearsal, State};
+use countermand_core::radius::Reversibility;
+use countermand_core::request::ChangeNumber;
+use serde_json::Value;
+
+impl Engine {
+    /// Gathers what a change still lacks and the engine itself can show; one at a time a change.
+    pub(crate) fn prepare(&self, number: ChangeNumber) {
+        if !self.preparing().insert(number) {
+            return;
+        }
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let done = engine.gather(number).await;
+            engine.preparing().remove(&number);
+            if let Err(error) = done {
+                tracing::warn!(%number, %error, "evidence could not be gathered");
+            }
+            engine.moved();
+        });
+    }
+
+    async fn gather(&self, number: ChangeNumber) -> Result<(), StoreError> {
+        let change = self.0.store.read(|rows| rows.change(number))?;
+        if change.state == State::Held && change.trial.is_none() {
+            self.try_restore_point(&change).await?;
+        }
+        let change = self.0.store.read(|rows| rows.change(number))?;
+        if change.state == State::Held && change.rehearsal.is_none() {
+            self.rehearse(&change).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_restore_point(&self, change: &Change) -> Result<(), StoreError> {
+        if change.preview.reversibility != Reversibility::Restorable {
+            return Ok(());
+        }
+        let number = change.request.number;
+        let folder = format!("change-{number}/trial-{}", change.version);
+        let event = match self.target_of(change) {
+            Err(why) => Event::TrialFailed { why },
+            Ok(target) => {
+                let path = self.0.installation.restore_points.join(&folder);
+                match target.trial(&change.preview, path).await {
+                    Ok(restore_point) => Event::TrialTaken { restore_point },
+                    Err(error) => Event::TrialFailed { why: error.to_string() },
+                }
+            }
+        };
+        self.record_if_same(change, event).await
+    }
+
+    /// Runs the unit in the partner under a permit of its own, good for nothing else.
+    async fn rehearse(&self, change: &Change) -> Result<(), StoreError> {
+        let placement = self.0.installation.targets.get(&change.request.target);
+        let Some(partner) = placement.and_then(|placement| placement.partner.clone()) else {
+            return Ok(());
+        };
+        if !change.preview.undone_by_rollback {
+            return Ok(());
+        }
+        let stored = self.0.store.read(|rows| rows.payload(change.request.number))?;
+        let Some(target) = self.0.targets.get(&partner).cloned() else { return Ok(()) };
+        let seen = target.preview(&stored.payload, &change.request.actions).await;
+        let same = seen.map_err(|error| error.to_string()).and_then(|seen| alike(change, &seen));
+        let rehearsal = match same {
+            Err(why) => Err(why),
+            Ok(()) => {
+                let permit = Permit::grant(Rehearse { payload: stored.payload, partner });
+                let ran: Result<Rehearsal, TargetError> = target.rehearse(permit).await;
+                ran.map_err(|error| error.to_string())
+            }
+        };
+        let event = match rehearsal {
+            Ok(rehearsal) => Event::Rehearsed { rehearsal },
+            Err(why) => Event::RehearsalFailed { why },
+        };
+        self.record_if_same(change, event).await
+    }
+
+    /// Records evidence unless the change was voided or ended while it was gathered.
+    async fn record_if_same(&self, seen: &Change, event: Event) -> Result<(), StoreError> {
+        let number = seen.request.number;
+        let identity = seen.preview.identity.clone();
+        let recorded = self.0.store.write(move |tx| {
+            let now = tx.rows().change(number)?;
+            if now.state != State::Held || now.preview.identity != identity {
+                return Ok(());
+            }
+            tx.record(number, event, &Value::Null).map(|_| ())
+        });
+        recorded.await?;
+        self.moved();
+        Ok(())
+    }
+
+    pub(crate) fn target_of(
+        &self,
+        change: &Change,
+    ) -> Result<std::sync::Arc<dyn crate::target::Target>, String> {
+        let name = &change.request.target;
+        self.0.targets.get(name).cloned().ok_or_else(|| format!("there is no target `{name}` now"))
+    }
+}
+
+/// Whether the partner would be done the same things to: the same verbs and roots.
+fn alike(change: &Change, seen: &countermand_core::preview::Preview) -> Result<(), String> {
+    let roots = |preview: &countermand_core::preview::Preview| {
+        let mut roots: Vec<_> =
+            preview.radius.roots().map(|node| node.object.to_string()).collect();
+        roots.sort();
+        roots
+    };
+    if seen.identity.verbs != change.preview.identity.verbs {
+        return Err("in the partner the unit does something else".into());
+    }
+    let (here, there) = (roots(&change.preview), roots(seen));
+    if here != there {
+        let (here, there) = (here.join(", "), there.join(", "));
+        return Err(format!("in the partner it touches {there}, here {here}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The ledger as files: what an auditor gets. Written after the store, from the same bytes.
+
+use crate::engine::Engine;
+use crate::store::StoreError;
+use countermand_ledger::leaf::Leaf;
+use countermand_ledger::segment::{self, SEGMENT_LEAVES};
+use countermand_ledger::text;
+use countermand_ledger::tree::{Hash, Tree};
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often a checkpoint is published.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Writes ledger files, one at a time.
+pub(crate) struct Publisher {
+    folder: PathBuf,
+    /// The tree over what was published; rebuilt from the store at the first use.
+    tree: Mutex<Tree>,
+}
+
+impl Publisher {
+    pub(crate) fn new(folder: PathBuf) -> Publisher {
+        Publisher { folder, tree: Mutex::new(Tree::new()) }
+    }
+}
+
+impl Engine {
+    /// Publishes a checkpoint every minute, until told to stop.
+    pub(crate) async fn keep_publishing(self) {
+        let mut stopping = self.0.stopping.subscribe();
+        loop {
+            if let Err(error) = self.publish_checkpoint().await {
+                tracing::error!(%error, "the checkpoint could not be published");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                _ = stopping.changed() => return,
+            }
+        }
+    }
+
+    /// Signs and publishes what the ledger has now. Gives the note.
+    pub(crate) async fn publish_checkpoint(&self) -> Result<String, StoreError> {
+        self.flush_batch().await;
+        let engine = self.clone();
+        let written = tokio::task::spawn_blocking(move || engine.write_files()).await;
+        let (size, note) = written.map_err(|_| StoreError::Stopped)??;
+        let kept = note.clone();
+        self.0.store.write(move |tx| tx.put_checkpoint(size, &kept)).await?;
+        Ok(note)
+    }
+
+    fn write_files(&self) -> Result<(u64, String), StoreError> {
+        let publisher = &self.0.publisher;
+        let mut tree = publisher.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.store.read(|rows| rows.leaves(tree.size(), u64::MAX))?;
+        let folder = &publisher.folder;
+        for name in ["segments", "texts", "checkpoints"] {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(folder.join(name)).map_err(failed)?;
+        }
+        let from = tree.size();
+        for line in &lines {
+            tree.append(Hash::of_leaf(line.as_bytes()));
+        }
+        self.write_segments(folder, from, tree.size())?;
+        let at = lines.last().and_then(|line| Leaf::parse(line.as_bytes()).ok());
+        let at = at.map_or_else(|| self.0.clock.now(), |leaf| leaf.at().max(self.0.clock.now()));
+        let note = self.0.keys.signing.sign(tree.size(), tree.root(), at);
+        let note = note.map_err(|error| StoreError::Leaf(error.to_string()))?;
+        let vkey = format!("{}\n", self.0.keys.signing.verifying_key().vkey());
+        replace(&folder.join("ledger.pub"), vkey.as_bytes())?;
+        replace(&folder.join(format!("checkpoints/{:012}", tree.size())), note.as_bytes())?;
+        replace(&folder.join("checkpoint"), note.as_bytes())?;
+        Ok((tree.size(), note))
+    }
+
+    /// Writes every segment that has an entry in `from..to`, whole: a torn file of an earlier
+    /// stop is mended by the way it is always written.
+    fn write_segments(&self, folder: &Path, from: u64, to: u64) -> Result<(), StoreError> {
+        let mut first = segment::first_index(from);
+        while first < to {
+            let end = (first + SEGMENT_LEAVES).min(to);
+            let lines = self.0.store.read(|rows| rows.leaves(first, end - first))?;
+            replace(&folder.join(segment::file_name(first)), joined(&lines).as_bytes())?;
+            let texts = self.0.store.read(|rows| rows.texts(first, end))?;
+            replace(&folder.join(text::file_name(first)), joined(&texts).as_bytes())?;
+            first += SEGMENT_LEAVES;
+        }
+        Ok(())
+    }
+}
+
+fn joined(lines: &[String]) -> String {
+    let mut text = String::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a file beside its place, syncs it, and moves it there.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let beside = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).open(&beside).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+fn failed(error: std::io::Error) -> StoreError {
+    StoreError::Leaf(format!("the ledger's files cannot be written: {error}"))
+}

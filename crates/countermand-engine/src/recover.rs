@@ -1,0 +1,104 @@
+//! After a stop, wherever it was: nothing ran twice, and what cannot be known says so.
+
+use crate::engine::Engine;
+use crate::store::StoreError;
+use crate::target::Fate;
+use countermand_core::change::{Abort, Change, Event, Outcome, State};
+use countermand_core::request::ChangeNumber;
+use std::time::Duration;
+
+/// How long a target is asked about a commit before the engine goes on starting; it is asked
+/// again in the background.
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// Brings every open change to where it can go on from.
+    pub(crate) async fn recover(&self) -> Result<(), StoreError> {
+        for number in self.0.store.read(|rows| rows.numbers(true))? {
+            let change = self.0.store.read(|rows| rows.change(number))?;
+            match &change.state {
+                State::Running { attempt } => self.was_running(number, *attempt).await?,
+                State::Committing { .. } => {
+                    let resolving = self.resolve(number);
+                    if tokio::time::timeout(PATIENCE, resolving).await.is_err() {
+                        self.resolve_later(number);
+                    }
+                }
+                State::Held => self.was_held(&change).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The commit was never sent, since [`Event::Committing`] is durable before it is: the
+    /// target rolled back when the connection ended.
+    async fn was_running(&self, number: ChangeNumber, attempt: u32) -> Result<(), StoreError> {
+        let why = "the gateway stopped before the commit was sent".to_owned();
+        self.record(number, Event::RolledBack { attempt, abort: Abort::Interrupted, why }).await?;
+        let why = "the gateway was down".to_owned();
+        self.record(number, Event::CoolingRestarted { why }).await?;
+        self.prepare(number);
+        Ok(())
+    }
+
+    async fn was_held(&self, change: &Change) -> Result<(), StoreError> {
+        let number = change.request.number;
+        if change.cooling_since.is_some() {
+            let why = "the gateway was down".to_owned();
+            self.record(number, Event::CoolingRestarted { why }).await?;
+        }
+        self.prepare(number);
+        Ok(())
+    }
+
+    fn resolve_later(&self, number: ChangeNumber) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.resolve(number).await {
+                tracing::error!(%number, %error, "a commit could not be resolved");
+            }
+        });
+    }
+
+    /// Asks the target, by the commit token, whether the commit happened, until it knows.
+    pub(crate) async fn resolve(&self, number: ChangeNumber) -> Result<(), StoreError> {
+        loop {
+            let change = self.0.store.read(|rows| rows.change(number))?;
+            let State::Committing { attempt, measured, token } = &change.state else {
+                return Ok(());
+            };
+            let fate = match self.target_of(&change) {
+                Ok(target) => target.fate(token).await.map_err(|error| error.to_string()),
+                Err(why) => Err(why),
+            };
+            let event = match fate {
+                Ok(Fate::Committed) => {
+                    let said = vec!["found committed after an interruption".to_owned()];
+                    let outcome = Outcome { said, measured: measured.clone() };
+                    Event::Executed { outcome, recovered: true }
+                }
+                Ok(Fate::RolledBack) => {
+                    let why = "the target rolled back; the commit never reached it".to_owned();
+                    let attempt = *attempt;
+                    Event::RolledBack { attempt, abort: Abort::Interrupted, why }
+                }
+                Ok(Fate::Unknown) => Event::InDoubt {
+                    why: "the target no longer knows whether it committed; a human must look"
+                        .to_owned(),
+                },
+                Ok(Fate::InProgress) | Err(_) => {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
+            let change = self.record(number, event).await?;
+            if change.state == State::Held {
+                let why = "the gateway was interrupted".to_owned();
+                self.record(number, Event::CoolingRestarted { why }).await?;
+            }
+            return Ok(());
+        }
+    }
+}

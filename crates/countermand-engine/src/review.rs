@@ -1,0 +1,416 @@
+//! What humans sign: the engine writes the statement, a human signs it, the engine does it once.
+
+use crate::agents;
+use crate::control::{PrepareAct, Reply};
+use crate::engine::Engine;
+use crate::people::{self, Signed};
+use crate::store::{AgentRow, StoreError};
+use countermand_core::change::{Approval, Change, Event, State};
+use countermand_core::name::{GroupName, HumanName};
+use countermand_core::policy::{Grant, Missing};
+use countermand_core::request::ChangeNumber;
+use countermand_core::statement::{Act, ReviewSubject, Statement};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+/// How long a human has to look and sign.
+const STATEMENT_LIFETIME: SignedDuration = SignedDuration::from_mins(30);
+/// The longest an agent's credential lasts.
+const MAX_CREDENTIAL: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Why an act was not prepared or not done, in words with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReviewError {
+    #[error("{0}")]
+    No(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Signature(#[from] people::SignatureError),
+}
+
+fn no<T>(why: impl Into<String>) -> Result<T, ReviewError> {
+    Err(ReviewError::No(why.into()))
+}
+
+impl Engine {
+    /// Writes the statement that this human would sign.
+    pub(crate) async fn prepare_statement(
+        &self,
+        signer: HumanName,
+        wanted: PrepareAct,
+    ) -> Result<Reply, ReviewError> {
+        if !self.0.installation.humans.contains_key(&signer) {
+            return no(format!("`{signer}` is not a person of this installation"));
+        }
+        let (act, change) = self.act_of(&signer, wanted)?;
+        let now = self.0.clock.now();
+        let statement = Statement {
+            installation: self.0.installation.name.clone(),
+            act,
+            signer,
+            nonce: hex::encode(rand::random::<[u8; 16]>()),
+            issued: now,
+            expires: now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now),
+        };
+        let text = String::from_utf8(statement.to_bytes()).unwrap_or_default();
+        let (nonce, kept, expires) = (statement.nonce, text.clone(), statement.expires);
+        self.0.store.write(move |tx| tx.put_nonce(&nonce, &kept, expires)).await?;
+        let type_back =
+            change.as_ref().map(|change| (change.request.number, change.preview.ceiling.largest()));
+        let change = change.map(|change| self.view(&change)).transpose()?.map(Box::new);
+        Ok(Reply::Prepared { statement: text, type_back, change })
+    }
+
+    fn act_of(
+        &self,
+        signer: &HumanName,
+        wanted: PrepareAct,
+    ) -> Result<(Act, Option<Change>), ReviewError> {
+        let load = |number| self.0.store.read(|rows| rows.change(number));
+        Ok(match wanted {
+            PrepareAct::Approve { change, seat } => {
+                let change = load(change)?;
+                let subject = self.subject_for(&change, signer, seat)?;
+                (Act::Approve(subject), Some(change))
+            }
+            PrepareAct::Reject { change, reason } => {
+                let change = load(change)?;
+                (Act::Reject { subject: change.subject(), reason }, Some(change))
+            }
+            PrepareAct::Restore { change, overwrite } => {
+                let found = load(change)?;
+                (Act::Restore { change, overwrite }, Some(found))
+            }
+            PrepareAct::AddAgent { agent, grant, lifetime } => {
+                let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
+                let lifetime = SignedDuration::from_secs(lifetime).min(MAX_CREDENTIAL);
+                let now = self.0.clock.now();
+                let expires = now.saturating_add(lifetime).unwrap_or(now);
+                let grant = json!(grant);
+                (Act::AddAgent { agent, sponsor: signer.clone(), grant, expires }, None)
+            }
+            PrepareAct::Thaw { what } => (Act::Thaw { what: what.to_string() }, None),
+        })
+    }
+
+    /// What this reviewer would sign, with the seat they take: the one they name, or the one
+    /// group of theirs that is still missing.
+    fn subject_for(
+        &self,
+        change: &Change,
+        signer: &HumanName,
+        seat: Option<GroupName>,
+    ) -> Result<ReviewSubject, ReviewError> {
+        let groups = &self.0.installation.humans[signer].groups;
+        if let Some(seat) = seat.as_ref().filter(|seat| !groups.contains(*seat)) {
+            return no(format!("`{signer}` is not in group `{seat}`"));
+        }
+        let wanted = |missing: &Missing| match missing {
+            Missing::Group { group, .. } if groups.contains(group) => Some(group.clone()),
+            _ => None,
+        };
+        let missing = self.missing(change);
+        let open: Vec<_> = missing.iter().filter_map(wanted).collect();
+        let seat = match (seat, open.as_slice()) {
+            (Some(seat), _) => Some(seat),
+            (None, []) => None,
+            (None, [only]) => Some(only.clone()),
+            (None, several) => {
+                let names: Vec<_> = several.iter().map(ToString::to_string).collect();
+                return no(format!(
+                    "one human fills one seat; say which with --seat: {}",
+                    names.join(", ")
+                ));
+            }
+        };
+        Ok(ReviewSubject { seat, ..change.subject() })
+    }
+
+    /// Does what a signed statement says, if it was given out here, is signed by its signer,
+    /// and was not done before.
+    pub(crate) async fn submit(
+        &self,
+        text: String,
+        signature: String,
+    ) -> Result<Reply, ReviewError> {
+        let Ok(statement) = serde_json::from_str::<Statement>(&text) else {
+            return no("that is not a statement of this gateway; prepare it again");
+        };
+        if statement.to_bytes() != text.as_bytes()
+            || statement.installation != self.0.installation.name
+        {
+            return no("that statement was not written by this gateway; prepare it again");
+        }
+        let Some(human) = self.0.installation.humans.get(&statement.signer) else {
+            return no(format!("`{}` is not a person of this installation", statement.signer));
+        };
+        let signed = people::verify(human, text.as_bytes(), &signature)?;
+        let proof = json!({ "statement": text, "signature": signature });
+        match statement.act.clone() {
+            Act::Approve(subject) => self.approve(&statement, subject, signed, proof).await,
+            Act::Reject { subject, reason } => {
+                self.reject(&statement, &subject, reason, signed, proof).await
+            }
+            Act::Restore { change, overwrite } => {
+                self.restore(&statement, change, overwrite, signed, proof).await
+            }
+            Act::AddAgent { .. } => self.add_agent(&statement, signed, proof).await,
+            Act::Thaw { what } => self.thaw(&statement, what, proof).await,
+        }
+    }
+
+    /// In production only a user-verified key made for this use counts.
+    pub(crate) fn key_counts(&self, change: &Change, signed: &Signed) -> Result<(), ReviewError> {
+        let placement = self.0.installation.targets.get(&change.request.target);
+        let production = placement.is_none_or(|placement| placement.is_production());
+        if production && !signed.user_verified && !self.0.installation.plain_keys_count {
+            return no("in production only a user-verified security key counts: make one with \
+                 `ssh-keygen -t ed25519-sk -O verify-required -O application=ssh:countermand` \
+                 and enrol it");
+        }
+        Ok(())
+    }
+
+    async fn approve(
+        &self,
+        statement: &Statement,
+        subject: ReviewSubject,
+        signed: Signed,
+        proof: Value,
+    ) -> Result<Reply, ReviewError> {
+        let change = self.0.store.read(|rows| rows.change(subject.change))?;
+        self.key_counts(&change, &signed)?;
+        let approval = self.approval(&change, statement, &subject, signed)?;
+        let number = subject.change;
+        let words = match approval.confirms {
+            true => format!("change {number} is confirmed by its sponsor, not peer-reviewed"),
+            false => format!("change {number} is approved by {}", approval.human),
+        };
+        self.spend(statement, number, Event::Approved { approval }, proof).await?;
+        Ok(Reply::Done { words, credential: None })
+    }
+
+    /// The approval that this statement makes, where this human may make it of this change.
+    fn approval(
+        &self,
+        change: &Change,
+        statement: &Statement,
+        subject: &ReviewSubject,
+        signed: Signed,
+    ) -> Result<Approval, ReviewError> {
+        let number = subject.change;
+        let human = statement.signer.clone();
+        let seats = self.0.installation.seats();
+        let Some(groups) = seats.get(&human) else {
+            return no(format!("`{human}` is not a reviewer"));
+        };
+        if let Some(seat) = subject.seat.as_ref().filter(|seat| !groups.contains(*seat)) {
+            return no(format!("`{human}` is not in group `{seat}`"));
+        }
+        let is_sponsor = human == change.request.sponsor;
+        if is_sponsor && !self.0.installation.is_solo() {
+            return no(format!(
+                "`{human}` is the sponsor of this change's agent: another human approves it"
+            ));
+        }
+        let bare = ReviewSubject { seat: None, ..subject.clone() };
+        if bare != change.subject() {
+            return no(format!(
+                "change {number} is no longer what this statement says: look again"
+            ));
+        }
+        if change.approvals.iter().any(|(_, approval)| approval.human == human) {
+            return no(format!("`{human}` has approved change {number}: one human, one seat"));
+        }
+        Ok(Approval {
+            human,
+            seat: subject.seat.clone(),
+            subject: change.subject_digest(),
+            key: signed.key,
+            user_verified: signed.user_verified,
+            confirms: is_sponsor,
+        })
+    }
+
+    async fn reject(
+        &self,
+        statement: &Statement,
+        subject: &ReviewSubject,
+        reason: String,
+        signed: Signed,
+        proof: Value,
+    ) -> Result<Reply, ReviewError> {
+        let number = subject.change;
+        let human = statement.signer.clone();
+        let words = format!("change {number} is rejected by {human}");
+        let event = Event::Rejected { human, reason, key: signed.key };
+        self.spend(statement, number, event, proof).await?;
+        Ok(Reply::Done { words, credential: None })
+    }
+
+    /// Spends the statement's nonce and records its event, both or neither.
+    pub(crate) async fn spend(
+        &self,
+        statement: &Statement,
+        number: ChangeNumber,
+        event: Event,
+        proof: Value,
+    ) -> Result<Change, ReviewError> {
+        let spent = Spent::of(statement);
+        let change = self.0.store.write(move |tx| {
+            spent.take(tx)?;
+            tx.record(number, event, &proof)
+        });
+        let change = change.await?;
+        self.moved();
+        Ok(change)
+    }
+
+    async fn add_agent(
+        &self,
+        statement: &Statement,
+        signed: Signed,
+        proof: Value,
+    ) -> Result<Reply, ReviewError> {
+        let Act::AddAgent { agent, sponsor, grant, expires } = statement.act.clone() else {
+            return no("that statement adds no agent");
+        };
+        let sponsors = self.0.installation.humans.get(&sponsor);
+        let Some(most) = sponsors.and_then(|human| human.sponsors.clone()) else {
+            return no(format!("`{sponsor}` is no sponsor; add them under [sponsors]"));
+        };
+        let Ok(grant) = serde_json::from_value::<Grant>(grant) else {
+            return no("that statement's grant cannot be read");
+        };
+        if !grant.targets.is_subset(&most.targets) || !grant.effects.is_subset(&most.effects) {
+            return no(format!(
+                "an agent may do no more than its sponsor: `{sponsor}` lacks some of it"
+            ));
+        }
+        let (credential, verifier) = agents::new_credential();
+        let row =
+            AgentRow { name: agent.clone(), sponsor, grant, verifier, expires, revoked: false };
+        let spent = Spent::of(statement);
+        let key = signed.key;
+        let added = self.0.store.write(move |tx| {
+            spent.take(tx)?;
+            let known = tx.rows().agents()?;
+            if known.iter().any(|known| known.name == row.name && known.is_valid(tx.now())) {
+                let why = format!("agent `{}` is there; revoke it first", row.name);
+                return Err(StoreError::Refused(why));
+            }
+            tx.put_agent(&row)?;
+            let mut body = json!({
+                "agent": row.name, "sponsor": row.sponsor, "grant": row.grant,
+                "expires": row.expires, "key": key,
+            });
+            if let (Value::Object(body), Value::Object(proof)) = (&mut body, proof) {
+                body.extend(proof);
+            }
+            tx.append("agent.added", &body, &[])
+        });
+        added.await?;
+        self.reload_authority()?;
+        let words = format!("agent `{agent}` may act for `{}` until {expires}", statement.signer);
+        Ok(Reply::Done { words, credential: Some(credential.to_string()) })
+    }
+
+    async fn thaw(
+        &self,
+        statement: &Statement,
+        what: String,
+        mut proof: Value,
+    ) -> Result<Reply, ReviewError> {
+        let spent = Spent::of(statement);
+        let scope = what.clone();
+        if let Some(members) = proof.as_object_mut() {
+            members.insert("scope".into(), json!(what));
+            members.insert("by".into(), json!(statement.signer));
+        }
+        let thawed = self.0.store.write(move |tx| {
+            spent.take(tx)?;
+            if !tx.remove_frozen(&scope)? {
+                return Err(StoreError::Refused(format!("{scope} is not frozen")));
+            }
+            tx.append("freeze.off", &proof, &[])
+        });
+        thawed.await?;
+        self.thawed(&what);
+        Ok(Reply::Done { words: format!("{what} runs again"), credential: None })
+    }
+
+    /// Ends an agent's credential now.
+    pub(crate) async fn revoke(
+        &self,
+        agent: countermand_core::name::AgentName,
+        by: String,
+    ) -> Result<Reply, ReviewError> {
+        // Stops first: what is in flight is cut like a freeze, then the credential is gone.
+        let name = agent.clone();
+        let revoked = self.0.store.write(move |tx| {
+            if !tx.revoke_agent(&name)? {
+                return Err(StoreError::Refused(format!("there is no agent `{name}`")));
+            }
+            tx.append("agent.revoked", &json!({ "agent": name, "by": by }), &[])
+        });
+        revoked.await?;
+        self.reload_authority()?;
+        Ok(Reply::Done { words: format!("agent `{agent}` is revoked"), credential: None })
+    }
+
+    /// Takes back a change that has not run.
+    pub(crate) async fn withdraw(
+        &self,
+        number: ChangeNumber,
+        by: String,
+    ) -> Result<Reply, ReviewError> {
+        self.record(number, Event::Withdrawn { by }).await?;
+        Ok(Reply::Done { words: format!("change {number} is withdrawn"), credential: None })
+    }
+
+    /// Stops a cooling.
+    pub(crate) async fn stop_cooling(
+        &self,
+        number: ChangeNumber,
+        by: String,
+        reason: String,
+    ) -> Result<Reply, ReviewError> {
+        self.record(number, Event::CoolingStopped { by, reason }).await?;
+        let words = format!("the cooling of change {number} is stopped; its approvals are void");
+        Ok(Reply::Done { words, credential: None })
+    }
+
+    /// Whether a change was executed and not taken back.
+    pub(crate) fn executed(&self, number: ChangeNumber) -> Result<Change, ReviewError> {
+        let change = self.0.store.read(|rows| rows.change(number))?;
+        match &change.state {
+            State::Executed(_) => Ok(change),
+            other => no(format!(
+                "change {number} is {}: only what was executed can be taken back",
+                other.word()
+            )),
+        }
+    }
+}
+
+/// A statement's nonce on its way to being spent.
+pub(crate) struct Spent {
+    nonce: String,
+    text: String,
+}
+
+impl Spent {
+    pub(crate) fn of(statement: &Statement) -> Spent {
+        let text = String::from_utf8(statement.to_bytes()).unwrap_or_default();
+        Spent { nonce: statement.nonce.clone(), text }
+    }
+
+    pub(crate) fn take(&self, tx: &mut crate::store::Tx<'_>) -> Result<(), StoreError> {
+        if tx.spend_nonce(&self.nonce, &self.text)? {
+            return Ok(());
+        }
+        let why = "this statement was used before, was changed, or has expired; prepare it again";
+        Err(StoreError::Refused(why.into()))
+    }
+}

@@ -1,0 +1,150 @@
+//! The engine's own work, and its answers to people.
+
+use crate::control::{AgentLine, Command, LedgerEntry, Reply, Status};
+use crate::engine::Engine;
+use crate::review::ReviewError;
+use crate::store::StoreError;
+use countermand_core::request::ChangeNumber;
+use countermand_ledger::text::SealedText;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long [`Command::Wait`] waits.
+const WAIT: Duration = Duration::from_secs(30);
+/// Entries in one answer.
+const ENTRIES: u64 = 1000;
+
+/// Who is at the other end of the socket, as the kernel says. Recorded, never trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its user.
+    pub uid: u32,
+    /// Its process, where the kernel knows it.
+    pub pid: Option<i32>,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "uid {}", self.uid)?;
+        self.pid.map_or(Ok(()), |pid| write!(f, ", pid {pid}"))
+    }
+}
+
+impl Engine {
+    /// Starts the engine's own work.
+    pub(crate) fn start_work(&self) {
+        tokio::spawn(self.clone().keep_batches());
+        tokio::spawn(self.clone().schedule());
+        tokio::spawn(self.clone().keep_publishing());
+    }
+
+    /// Answers one command. Nothing that lets something happen is done without a signed
+    /// statement.
+    pub async fn control(&self, command: Command, peer: Peer) -> Reply {
+        match self.answer(command, peer).await {
+            Ok(reply) => reply,
+            Err(error) => Reply::Refused { why: error.to_string() },
+        }
+    }
+
+    async fn answer(&self, command: Command, peer: Peer) -> Result<Reply, ReviewError> {
+        let by = peer.to_string();
+        Ok(match command {
+            Command::Status => Reply::Status(self.status()?),
+            Command::Changes { open } => Reply::Changes { changes: self.lines(open)? },
+            Command::Show { change } => self.show(change)?,
+            Command::Wait { change, seen } => self.wait(change, seen).await?,
+            Command::Prepare { signer, act } => self.prepare_statement(signer, act).await?,
+            Command::Submit { statement, signature } => self.submit(statement, signature).await?,
+            Command::Withdraw { change } => self.withdraw(change, by).await?,
+            Command::StopCooling { change, reason } => {
+                self.stop_cooling(change, by, reason).await?
+            }
+            Command::Freeze { what, reason } => self.freeze(what, by, reason).await,
+            Command::Agents => Reply::Agents { agents: self.agent_lines() },
+            Command::RevokeAgent { agent } => self.revoke(agent, by).await?,
+            Command::PlanRestore { change } => Reply::RestorePlan(self.plan(change).await?),
+            Command::Ledger { from, limit } => self.entries(from, limit)?,
+            Command::Checkpoint => Reply::Checkpoint { note: self.publish_checkpoint().await? },
+            Command::Consistency => {
+                let engine = self.clone();
+                let found = tokio::task::spawn_blocking(move || engine.consistency()).await;
+                Reply::Consistency(found.map_err(|_| StoreError::Stopped)??)
+            }
+        })
+    }
+
+    fn status(&self) -> Result<Status, StoreError> {
+        Ok(Status {
+            installation: self.0.installation.name.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: self.0.clock.now(),
+            ledger_size: *self.0.store.size().borrow(),
+            open: self.0.store.read(|rows| rows.numbers(true))?.len() as u64,
+            frozen: self.0.freezer.words(),
+            demo: self.0.installation.plain_keys_count,
+        })
+    }
+
+    fn lines(&self, open: bool) -> Result<Vec<crate::control::ChangeLine>, StoreError> {
+        let numbers = self.0.store.read(|rows| rows.numbers(open))?;
+        let change = |number| self.0.store.read(|rows| rows.change(number));
+        numbers.into_iter().map(|number| Ok(self.line(&change(number)?))).collect()
+    }
+
+    fn show(&self, number: ChangeNumber) -> Result<Reply, StoreError> {
+        let change = self.0.store.read(|rows| rows.change(number))?;
+        Ok(Reply::Change(Box::new(self.view(&change)?)))
+    }
+
+    /// Answers when the change is past the version that was seen, or after [`WAIT`].
+    async fn wait(&self, number: ChangeNumber, seen: u64) -> Result<Reply, StoreError> {
+        let mut moved = self.0.moved.subscribe();
+        let _ = tokio::time::timeout(WAIT, async {
+            loop {
+                moved.borrow_and_update();
+                let version = self.0.store.read(|rows| rows.version(number))?.0;
+                if version > seen || moved.changed().await.is_err() {
+                    return Ok::<(), StoreError>(());
+                }
+            }
+        })
+        .await;
+        self.show(number)
+    }
+
+    fn agent_lines(&self) -> Vec<AgentLine> {
+        let joined = |words: Vec<String>| words.join(", ");
+        let authority = self.authority();
+        let line = |row: &crate::store::AgentRow| AgentLine {
+            agent: row.name.clone(),
+            sponsor: row.sponsor.clone(),
+            grant: format!(
+                "{} on {}",
+                joined(row.grant.effects.iter().map(ToString::to_string).collect()),
+                joined(row.grant.targets.iter().map(ToString::to_string).collect())
+            ),
+            expires: row.expires,
+            revoked: row.revoked,
+        };
+        authority.agents().map(line).collect()
+    }
+
+    /// Entries with the texts that were not erased.
+    fn entries(&self, from: u64, limit: u64) -> Result<Reply, StoreError> {
+        let limit = limit.min(ENTRIES);
+        let lines = self.0.store.read(|rows| rows.leaves(from, limit))?;
+        let end = from.saturating_add(lines.len() as u64);
+        let mut texts: BTreeMap<u64, BTreeMap<String, String>> = BTreeMap::new();
+        for sealed in self.0.store.read(|rows| rows.texts(from, end))? {
+            let Ok(sealed) = SealedText::parse(sealed.as_bytes()) else { continue };
+            let Ok(open) = sealed.open(&self.0.keys.texts) else { continue };
+            let text = String::from_utf8_lossy(open.text()).into_owned();
+            texts.entry(sealed.index()).or_default().insert(sealed.name().to_owned(), text);
+        }
+        let entry =
+            |(line, index)| LedgerEntry { line, texts: texts.remove(&index).unwrap_or_default() };
+        let entries = lines.into_iter().zip(from..).map(entry).collect();
+        Ok(Reply::Ledger { entries, size: *self.0.store.size().borrow() })
+    }
+}

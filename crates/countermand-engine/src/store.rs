@@ -1,0 +1,133 @@
+//! The store: a change's state and its ledger leaf, in one transaction.
+//!
+//! One thread writes. It takes whatever waits, runs each job in a savepoint of its own, and
+//! commits them together, so that durability costs one sync for many. What a job returns is
+//! given out only after that commit.
+
+mod rows;
+mod schema;
+mod writer;
+
+pub(crate) use rows::{AgentRow, Frozen};
+pub(crate) use writer::{Hook, Tx};
+
+use crate::clock::Clock;
+use countermand_ledger::checkpoint::SigningKey;
+use countermand_ledger::text::TextKey;
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{oneshot, watch};
+use writer::{Job, Writer};
+
+/// Why the store did not do what it was asked. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite's own error.
+    #[error("the store failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A record in the store cannot be read: written by a newer version, or damaged.
+    #[error("the store holds what this version cannot read: {0}")]
+    Unreadable(String),
+    /// The ledger refused an entry.
+    #[error("the ledger refused an entry: {0}")]
+    Leaf(String),
+    /// An event cannot follow a change's state.
+    #[error(transparent)]
+    Transition(#[from] countermand_core::change::InvalidTransition),
+    /// Somebody else moved the change first.
+    #[error("change {0} moved meanwhile: look at it again")]
+    Moved(countermand_core::request::ChangeNumber),
+    /// There is no such change.
+    #[error("there is no change {0}")]
+    NoChange(countermand_core::request::ChangeNumber),
+    /// The writer has stopped after a failed commit, or at shutdown.
+    #[error("the store has stopped; see the gateway's log")]
+    Stopped,
+    /// Asked for something the rules do not give; in words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The keys of the ledger.
+pub(crate) struct Keys {
+    pub(crate) signing: SigningKey,
+    pub(crate) texts: TextKey,
+}
+
+/// The store of one gateway.
+pub(crate) struct Store {
+    jobs: std::sync::mpsc::Sender<Job>,
+    reading: Mutex<Connection>,
+    size: watch::Receiver<u64>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store at `path`, or one in memory, and starts its writer.
+    pub(crate) fn open(
+        path: &Path,
+        clock: Clock,
+        keys: Arc<Keys>,
+        hook: Option<Hook>,
+    ) -> Result<Store, StoreError> {
+        let connection = schema::open(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reading = Connection::open_with_flags(path, flags)?;
+        let (writer, size) = Writer::new(connection, clock, keys, hook)?;
+        let (jobs, queue) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("countermand-store".into())
+            .spawn(move || writer.run(&queue))
+            .map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        let thread = Mutex::new(Some(thread));
+        Ok(Store { jobs, reading: Mutex::new(reading), size, thread })
+    }
+
+    /// Runs `job` in a transaction; its result is given once it is durable.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |tx| {
+            let result = job(tx);
+            let keep = result.is_ok();
+            let after: writer::After = Box::new(move |committed| {
+                let result = if committed { result } else { Err(StoreError::Stopped) };
+                // The caller may be gone; what was done stays done.
+                let _ = answer.send(result);
+            });
+            (keep, after)
+        });
+        self.jobs.send(job).map_err(|_| StoreError::Stopped)?;
+        answered.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Reads what is durable.
+    pub(crate) fn read<T>(
+        &self,
+        look: impl FnOnce(&rows::Rows<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        look(&rows::Rows::new(&connection))
+    }
+
+    /// How many entries the ledger has; changes as entries become durable.
+    pub(crate) fn size(&self) -> watch::Receiver<u64> {
+        self.size.clone()
+    }
+
+    /// Waits until everything that was asked for is durable, and ends the writer.
+    pub(crate) fn stop(&self) {
+        let stop: Job = Box::new(|tx| {
+            tx.stop();
+            (true, Box::new(|_| {}))
+        });
+        let _ = self.jobs.send(stop);
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}

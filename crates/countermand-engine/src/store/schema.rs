@@ -1,0 +1,52 @@
+//! The tables, and how the file is opened.
+
+use super::StoreError;
+use rusqlite::Connection;
+use std::path::Path;
+
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE leaf (idx INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
+CREATE TABLE text (
+    idx INTEGER NOT NULL, name TEXT NOT NULL, sealed TEXT NOT NULL,
+    PRIMARY KEY (idx, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE change (
+    number INTEGER PRIMARY KEY, version INTEGER NOT NULL, open INTEGER NOT NULL,
+    key TEXT NOT NULL, agent TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+    text TEXT NOT NULL, said TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX change_open_key ON change (key) WHERE open = 1;
+CREATE INDEX change_key ON change (key, number);
+CREATE TABLE event (
+    number INTEGER NOT NULL, version INTEGER NOT NULL, idx INTEGER NOT NULL, event TEXT NOT NULL,
+    PRIMARY KEY (number, version)) STRICT, WITHOUT ROWID;
+CREATE TABLE agent (
+    name TEXT PRIMARY KEY, sponsor TEXT NOT NULL, granted TEXT NOT NULL, salt BLOB NOT NULL,
+    iterations INTEGER NOT NULL, stored_key BLOB NOT NULL, server_key BLOB NOT NULL,
+    expires INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE nonce (nonce TEXT PRIMARY KEY, statement TEXT NOT NULL, expires INTEGER NOT NULL) STRICT;
+CREATE TABLE frozen (scope TEXT PRIMARY KEY, why TEXT NOT NULL) STRICT;
+CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
+";
+
+/// Opens the writing connection: durable commits, and nobody else writes.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => {
+            let made = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&made)?;
+        }
+        VERSION => {}
+        newer => {
+            let words = format!("the store is of version {newer}, this gateway knows {VERSION}");
+            return Err(StoreError::Unreadable(words));
+        }
+    }
+    Ok(connection)
+}

@@ -1,0 +1,82 @@
+//! Taking back: what an executed change took is brought back, once, and compared.
+
+use crate::control::Reply;
+use crate::engine::Engine;
+use crate::people::Signed;
+use crate::permit::Permit;
+use crate::review::{ReviewError, Spent};
+use crate::target::{Restore, RestorePlan};
+use countermand_core::change::{Change, Event, RestorePoint};
+use countermand_core::request::ChangeNumber;
+use countermand_core::statement::Statement;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+impl Engine {
+    /// What restoring this change would do.
+    pub(crate) async fn plan(&self, number: ChangeNumber) -> Result<RestorePlan, ReviewError> {
+        let change = self.executed(number)?;
+        let restore_point = restore_point_of(&change)?;
+        let target = self.target_of(&change).map_err(ReviewError::No)?;
+        let folder = self.0.installation.restore_points.join(&restore_point.folder);
+        let plan = target.plan_restore(folder, restore_point).await;
+        plan.map_err(|error| ReviewError::No(error.to_string()))
+    }
+
+    /// Brings back, after the signed wish is durable.
+    pub(crate) async fn restore(
+        &self,
+        statement: &Statement,
+        number: ChangeNumber,
+        overwrite: bool,
+        signed: Signed,
+        mut proof: Value,
+    ) -> Result<Reply, ReviewError> {
+        let change = self.executed(number)?;
+        self.key_counts(&change, &signed)?;
+        let restore_point = restore_point_of(&change)?.clone();
+        let target = self.target_of(&change).map_err(ReviewError::No)?;
+        let lane = self.0.lanes.get(&change.request.target).map(Arc::clone);
+        let _alone = match lane {
+            Some(lane) => Some(lane.lock_owned().await),
+            None => None,
+        };
+        let spent = Spent::of(statement);
+        if let Some(members) = proof.as_object_mut() {
+            members.insert("change".into(), json!(number));
+            members.insert("overwrite".into(), json!(overwrite));
+        }
+        let intent = self.0.store.write(move |tx| {
+            spent.take(tx)?;
+            tx.append("restore.intended", &proof, &[])
+        });
+        intent.await?;
+        let folder = self.0.installation.restore_points.join(&restore_point.folder);
+        let permit = Permit::grant(Restore { change: number, folder, restore_point, overwrite });
+        let human = statement.signer.clone();
+        match target.restore(permit).await {
+            Ok(done) => {
+                let rows = done.rows.values().sum::<u64>();
+                let words = format!(
+                    "change {number} is taken back: {rows} rows, contents {}",
+                    if done.equal { "equal" } else { "NOT compared equal" }
+                );
+                let (rows, equal, overwritten) = (done.rows, done.equal, done.overwritten);
+                self.record(number, Event::Restored { human, rows, equal, overwritten }).await?;
+                Ok(Reply::Done { words, credential: None })
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.record(number, Event::RestoreFailed { human, why: why.clone() }).await?;
+                Err(ReviewError::No(format!("nothing was brought back: {why}")))
+            }
+        }
+    }
+}
+
+fn restore_point_of(change: &Change) -> Result<&RestorePoint, ReviewError> {
+    change.restore_point.as_ref().ok_or_else(|| {
+        let number = change.request.number;
+        ReviewError::No(format!("change {number} has no restore point: it cannot be taken back"))
+    })
+}

@@ -1,0 +1,188 @@
+//! Changes as people and agents are shown them.
+
+use crate::admission::{Caller, Refusal};
+use crate::control::{AgentQuery, ChangeLine, ChangeView};
+use crate::engine::Engine;
+use crate::store::StoreError;
+use countermand_core::change::{Change, Event, Recorded, State};
+use countermand_core::policy::{Decision, Missing};
+use countermand_core::request::ChangeNumber;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+impl Engine {
+    pub(crate) fn line(&self, change: &Change) -> ChangeLine {
+        let request = &change.request;
+        let missing = if change.state == State::Held { self.missing(change) } else { Vec::new() };
+        ChangeLine {
+            number: request.number,
+            state: change.state.word().to_owned(),
+            agent: request.agent.clone(),
+            sponsor: request.sponsor.clone(),
+            target: request.target.clone(),
+            summary: change.preview.radius.summary(),
+            opened: change.opened,
+            missing: missing.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub(crate) fn view(&self, change: &Change) -> Result<ChangeView, StoreError> {
+        let number = change.request.number;
+        let stored = self.0.store.read(|rows| rows.payload(number))?;
+        let events = self.0.store.read(|rows| rows.events(number))?;
+        let decision = self.judge(change, &change.preview, &self.evidence(change));
+        let outcome = match &change.state {
+            State::Executed(outcome) | State::Restored(outcome) => Some(outcome.clone()),
+            _ => None,
+        };
+        Ok(ChangeView {
+            line: self.line(change),
+            version: change.version,
+            environment: change.request.environment.clone(),
+            payload: stored.payload.text,
+            said: stored.said,
+            preview: change.preview.clone(),
+            reasons: reasons(&decision),
+            approvals: approvals(change),
+            trial: change.trial.clone(),
+            rehearsal: self.rehearsal_words(change),
+            rehearsed: change.rehearsal.as_ref().map(|(_, seen)| seen.measured.clone()),
+            cools_until: cools_until(change, &decision, self.0.clock.now()),
+            outcome,
+            restore_point: change.restore_point.clone(),
+            ended: ended(change),
+            executions: change.executions,
+            history: events.iter().map(|event| (event.at, words(event))).collect(),
+        })
+    }
+
+    fn rehearsal_words(&self, change: &Change) -> String {
+        let placement = self.0.installation.targets.get(&change.request.target);
+        let partner = placement.and_then(|placement| placement.partner.as_ref());
+        match (&change.rehearsal, &change.rehearsal_failure, partner) {
+            (Some((at, seen)), _, _) => {
+                format!("ran in {} at {at} and was rolled back", seen.partner)
+            }
+            (None, Some(why), _) => format!("failed: {why}"),
+            (None, None, None) => "no partner is configured".into(),
+            (None, None, Some(_)) if !change.preview.undone_by_rollback => {
+                "cannot be rehearsed: rollback does not undo it".into()
+            }
+            (None, None, Some(partner)) => format!("not yet run in {partner}"),
+        }
+    }
+
+    /// What an agent may see and do of its own changes.
+    ///
+    /// # Errors
+    /// A refusal for another's change, which is not told from one that does not exist.
+    pub async fn agent_query(&self, caller: &Caller, what: AgentQuery) -> Result<String, Refusal> {
+        let cannot = |why: String| Refusal::CannotJudge { why };
+        let failed = |error: StoreError| crate::admit::unavailable(&error);
+        match what {
+            AgentQuery::Changes => {
+                let numbers = self.0.store.read(|rows| rows.numbers(false)).map_err(failed)?;
+                let changes = numbers.into_iter().filter_map(|n| self.own(caller, n).ok());
+                let lines: Vec<_> = changes.take(100).map(|change| self.line(&change)).collect();
+                Ok(json!(lines).to_string())
+            }
+            AgentQuery::Show(number) => {
+                let change = self.own(caller, number).map_err(cannot)?;
+                let line = self.line(&change);
+                let ended = ended(&change);
+                let underway = self.underway(&change);
+                Ok(json!({ "change": line, "ended": ended, "underway": underway }).to_string())
+            }
+            AgentQuery::Withdraw(number) => {
+                self.own(caller, number).map_err(cannot)?;
+                let by = format!("agent {}", caller.agent);
+                let done = self.withdraw(number, by).await;
+                done.map_err(|error| cannot(error.to_string()))?;
+                Ok(json!({ "withdrawn": number }).to_string())
+            }
+        }
+    }
+
+    fn own(&self, caller: &Caller, number: ChangeNumber) -> Result<Change, String> {
+        let change = self.0.store.read(|rows| rows.change(number)).ok();
+        let own = change.filter(|change| change.request.agent == caller.agent);
+        own.ok_or_else(|| format!("agent `{}` has no change {number}", caller.agent))
+    }
+}
+
+fn reasons(decision: &Decision) -> Vec<String> {
+    match decision {
+        Decision::Allow { .. } => Vec::new(),
+        Decision::Hold { reasons, .. } | Decision::Forbid { reasons } => {
+            reasons.iter().map(ToString::to_string).collect()
+        }
+    }
+}
+
+fn approvals(change: &Change) -> Vec<String> {
+    let words = |at: &Timestamp, approval: &countermand_core::change::Approval| {
+        let seat = approval.seat.as_ref().map(|seat| format!(" ({seat})")).unwrap_or_default();
+        let how = match (approval.confirms, approval.user_verified) {
+            (true, _) => ", confirmed by its sponsor, not peer-reviewed",
+            (false, true) => "",
+            (false, false) => ", by a plain key",
+        };
+        format!("{}{seat} at {at}{how}", approval.human)
+    };
+    change.approvals.iter().map(|(at, approval)| words(at, approval)).collect()
+}
+
+fn cools_until(change: &Change, decision: &Decision, now: Timestamp) -> Option<Timestamp> {
+    change.cooling_since?;
+    let Decision::Hold { missing, .. } = decision else { return None };
+    let left = missing.first()?.iter().find_map(|missing| match missing {
+        Missing::Cooling { have, need } => Some(need.saturating_sub(*have)),
+        _ => None,
+    })?;
+    now.checked_add(SignedDuration::from_secs(i64::try_from(left).ok()?)).ok()
+}
+
+fn ended(change: &Change) -> Option<String> {
+    match &change.state {
+        State::Failed(why) | State::InDoubt(why) => Some(why.clone()),
+        State::Rejected { human, reason } => Some(format!("rejected by {human}: {reason}")),
+        State::Held | State::Running { .. } | State::Committing { .. } => None,
+        other => Some(other.word().to_owned()),
+    }
+}
+
+fn words(recorded: &Recorded) -> String {
+    match &recorded.event {
+        Event::Held { request, .. } => format!("held; asked by {}", request.agent),
+        Event::TrialTaken { restore_point } => {
+            format!("trial restore point taken and read back: {} bytes", restore_point.bytes)
+        }
+        Event::TrialFailed { why } => format!("trial restore point failed: {why}"),
+        Event::Rehearsed { rehearsal } => format!("rehearsed in {}", rehearsal.partner),
+        Event::RehearsalFailed { why } => format!("rehearsal failed: {why}"),
+        Event::Approved { approval } if approval.confirms => {
+            format!("confirmed by {}, its sponsor; not peer-reviewed", approval.human)
+        }
+        Event::Approved { approval } => format!("approved by {}", approval.human),
+        Event::Rejected { human, reason, .. } => format!("rejected by {human}: {reason}"),
+        Event::CoolingStopped { by, reason } => format!("cooling stopped by {by}: {reason}"),
+        Event::CoolingRestarted { why } => format!("cooling starts again: {why}"),
+        Event::Voided { why, .. } => format!("approvals void: {}", why.join("; ")),
+        Event::Started { attempt, .. } => format!("started, attempt {attempt}"),
+        Event::Committing { .. } => {
+            "ran within what was signed; restore point read back; committing".into()
+        }
+        Event::Executed { recovered: true, .. } => "found committed after an interruption".into(),
+        Event::Executed { .. } => "executed".into(),
+        Event::RolledBack { why, .. } => format!("rolled back: {why}"),
+        Event::InDoubt { why } => format!("in doubt: {why}"),
+        Event::Delivered { .. } => "outcome given to the agent".into(),
+        Event::Withdrawn { by } => format!("withdrawn by {by}"),
+        Event::Expired => "expired".into(),
+        Event::Restored { human, equal, .. } => {
+            let compared = if *equal { "equal" } else { "NOT equal" };
+            format!("taken back by {human}; contents {compared}")
+        }
+        Event::RestoreFailed { why, .. } => format!("taking back failed: {why}"),
+    }
+}
