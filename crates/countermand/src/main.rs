@@ -1,1 +1,6 @@
-fn main(){}
+//! `countermand`: see `countermand --help`.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    countermand::main()
+}

@@ -1,0 +1,169 @@
+//! `doctor`: what is wrong with this installation, and what to do about it.
+
+mod database;
+mod files;
+
+use super::json;
+use crate::cli::{Doctor, Global};
+use crate::client::{Client, unexpected};
+use crate::config::{self, Config};
+use crate::exit::{Exit, Failure};
+use crate::show::{Page, Tone, escape};
+use countermand_engine::control::{Command, Consistency, Reply};
+use indicatif::ProgressBar;
+use serde::Serialize;
+use std::time::Duration;
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    Warning,
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    verdict: Verdict,
+    /// What was looked at.
+    what: String,
+    /// How it is; the remedy, where it is not good.
+    words: String,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, verdict: Verdict, what: &str, words: impl Into<String>) {
+        self.0.push(Finding { verdict, what: what.to_owned(), words: words.into() });
+    }
+
+    /// Good with these words, or bad with the error's.
+    fn check<T, E: std::fmt::Display>(
+        &mut self,
+        what: &str,
+        result: Result<T, E>,
+        words: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.add(Verdict::Good, what, words(&value));
+                Some(value)
+            }
+            Err(error) => {
+                self.add(Verdict::Bad, what, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn worst(&self) -> Option<Verdict> {
+        let bad = self.0.iter().find(|finding| finding.verdict == Verdict::Bad);
+        bad.map(|finding| finding.verdict)
+    }
+}
+
+/// Runs `doctor`.
+pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<Exit, Failure> {
+    if arguments.consistency {
+        return consistency(global);
+    }
+    let progress = ProgressBar::new_spinner().with_message("looking");
+    progress.enable_steady_tick(Duration::from_millis(120));
+    let found = examine(global);
+    progress.finish_and_clear();
+    if global.json {
+        json(&found.0);
+    } else {
+        show(&found);
+    }
+    Ok(if found.worst() == Some(Verdict::Bad) { Exit::Failed } else { Exit::Done })
+}
+
+fn examine(global: &Global) -> Findings {
+    let mut found = Findings::default();
+    let file = config::find(global.config.as_deref());
+    let name = file.display().to_string();
+    let loaded = Config::load(&file);
+    let Some(config) = found.check("configuration", loaded, |_| name) else { return found };
+    let policy = super::policy::load(&config);
+    found.check("policies", policy, |policy| format!("in force as {}", policy.digest().short()));
+    if config.installation.is_solo() {
+        let words = "one human: changes are confirmed by their sponsor, not peer-reviewed; enrol a \
+                     second";
+        found.add(Verdict::Warning, "people", words);
+    }
+    files::examine(&mut found, &config);
+    gateway(&mut found, global, &config);
+    database::examine(&mut found, &config);
+    found
+}
+
+fn gateway(found: &mut Findings, global: &Global, config: &Config) {
+    let path = global.socket.clone().unwrap_or_else(|| config.socket());
+    let status = Client::at(&path).and_then(|mut client| client.ask(&Command::Status));
+    match status {
+        Ok(Reply::Status(status)) => {
+            let words = format!(
+                "version {}, {} open changes, {} ledger entries",
+                status.version, status.open, status.ledger_size
+            );
+            found.add(Verdict::Good, "gateway", words);
+            for frozen in &status.frozen {
+                found.add(Verdict::Warning, "frozen", frozen);
+            }
+            if status.demo {
+                found.add(Verdict::Warning, "demo", "plain keys count: this is no installation");
+            }
+        }
+        Ok(_) => found.add(Verdict::Bad, "gateway", unexpected().why),
+        Err(error) => found.add(Verdict::Warning, "gateway", error.why),
+    }
+}
+
+fn show(found: &Findings) {
+    let mut page = Page::stdout();
+    for finding in &found.0 {
+        let (tone, word) = match finding.verdict {
+            Verdict::Good => (Tone::Good, "good   "),
+            Verdict::Warning => (Tone::Warning, "warning"),
+            Verdict::Bad => (Tone::Danger, "bad    "),
+        };
+        let mark = format!("{}  ", page.paint(tone, word));
+        let words = format!("{}: {}", finding.what, escape::line(&finding.words));
+        page.item(&mark, &words);
+    }
+    page.print();
+}
+
+/// Has the gateway recompute every change from the ledger.
+fn consistency(global: &Global) -> Result<Exit, Failure> {
+    let progress = ProgressBar::new_spinner().with_message("recomputing every change");
+    progress.enable_steady_tick(Duration::from_millis(120));
+    let reply = Client::connect(global)?.ask(&Command::Consistency);
+    progress.finish_and_clear();
+    let Reply::Consistency(consistency) = reply? else { return Err(unexpected()) };
+    let Consistency { changes, entries, executed, differences } = &consistency;
+    if global.json {
+        json(&consistency);
+    } else {
+        let mut page = Page::stdout();
+        page.field("changes", &changes.to_string());
+        page.field("entries", &entries.to_string());
+        page.field("executions", &executed.to_string());
+        for difference in differences {
+            let words = page.paint(Tone::Danger, &escape::line(difference));
+            page.field("difference", &words);
+        }
+        if differences.is_empty() {
+            let words = page.paint(Tone::Good, "store and ledger say the same");
+            page.words(&words);
+        }
+        page.print();
+    }
+    Ok(if differences.is_empty() { Exit::Done } else { Exit::Failed })
+}

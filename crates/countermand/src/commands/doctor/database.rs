@@ -1,0 +1,136 @@
+//! Targets: reachable, with roles that can do what they must and nothing more.
+
+use super::{Findings, Verdict};
+use crate::at_door::simple;
+use crate::config::{Config, PostgresConfig};
+use countermand_core::name::TargetName;
+use countermand_doors::postgres::scratch::Tools;
+use countermand_doors::postgres::target::connection::{Connection, Login};
+use std::path::Path;
+
+/// What a role that agents' statements run as must not be, one row each.
+const SESSION_ROLE: &str = "
+SELECT pg_catalog.concat('is a superuser') FROM pg_catalog.pg_roles
+ WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER AND rolsuper
+UNION ALL
+SELECT pg_catalog.concat('may ', what) FROM pg_catalog.pg_roles,
+ LATERAL (VALUES ('create roles', rolcreaterole), ('create databases', rolcreatedb),
+  ('replicate', rolreplication), ('bypass row security', rolbypassrls)) AS may (what, so)
+ WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER AND so AND NOT rolsuper
+UNION ALL
+SELECT pg_catalog.concat('is a member of ', rolname) FROM pg_catalog.pg_roles
+ WHERE rolname OPERATOR(pg_catalog.=) ANY (ARRAY['pg_execute_server_program',
+   'pg_read_server_files', 'pg_write_server_files', 'pg_signal_backend', 'pg_maintain',
+   'pg_checkpoint', 'pg_create_subscription', 'pg_use_reserved_connections']::pg_catalog.name[])
+  AND pg_catalog.pg_has_role(CURRENT_USER, oid, 'MEMBER')
+  AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles r
+            WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+UNION ALL
+(SELECT pg_catalog.concat('owns, or belongs to the owner of, ', c.oid::pg_catalog.regclass)
+  FROM pg_catalog.pg_class c
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'S', 'f']::pg_catalog.\"char\"[])
+  AND pg_catalog.pg_has_role(CURRENT_USER, c.relowner, 'MEMBER')
+  AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles r
+            WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+ LIMIT 3)";
+
+/// Where the server keeps its data, where this role may know.
+const DATA_DIRECTORY: &str = "
+SELECT setting FROM pg_catalog.pg_settings
+ WHERE name OPERATOR(pg_catalog.=) 'data_directory'";
+
+/// Looks at every target.
+pub(super) fn examine(found: &mut Findings, config: &Config) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Some(runtime) = found.check("runtime", runtime, |_| "it runs".to_owned()) else { return };
+    let tools = dump_version(found);
+    for (name, target) in &config.targets {
+        runtime.block_on(async {
+            session(found, name, target).await;
+            executor(found, config, name, target, tools).await;
+        });
+    }
+}
+
+async fn session(found: &mut Findings, name: &TargetName, target: &PostgresConfig) {
+    let what = format!("{name} session");
+    let Some(mut connection) = open(found, &what, target, &target.session).await else { return };
+    match simple(&mut connection, SESSION_ROLE).await {
+        Err(error) => found.add(Verdict::Bad, &what, error.why),
+        Ok(said) if said.values.is_empty() => {
+            found.add(Verdict::Good, &what, format!("`{}` owns nothing", target.session.user));
+        }
+        Ok(said) => {
+            for value in said.values.into_iter().flatten() {
+                let user = &target.session.user;
+                let words =
+                    format!("`{user}` {value}: agents' statements run as it; take that away");
+                found.add(Verdict::Bad, &what, words);
+            }
+        }
+    }
+}
+
+async fn executor(
+    found: &mut Findings,
+    config: &Config,
+    name: &TargetName,
+    target: &PostgresConfig,
+    tools: Option<u32>,
+) {
+    let what = format!("{name} executor");
+    let Some(mut connection) = open(found, &what, target, &target.executor).await else { return };
+    let version = connection.greeting().parameter("server_version").and_then(major);
+    match (version, tools) {
+        (Some(server), Some(tools)) if tools < server => {
+            let words = format!(
+                "the server is version {server} and pg_dump {tools}: install pg_dump {server} or \
+                 newer, or name its directory in COUNTERMAND_PG_BIN"
+            );
+            found.add(Verdict::Bad, &what, words);
+        }
+        _ => {
+            let version = version.map_or_else(|| "?".to_owned(), |version| version.to_string());
+            found.add(Verdict::Good, &what, format!("reached; PostgreSQL {version}"));
+        }
+    }
+    let Ok(said) = simple(&mut connection, DATA_DIRECTORY).await else { return };
+    let Some(data) = said.values.into_iter().flatten().next() else { return };
+    let points = &config.installation.restore_points;
+    let inside = points.canonicalize().is_ok_and(|points| points.starts_with(Path::new(&data)));
+    if inside {
+        let words = format!(
+            "restore points lie in the data directory of `{name}`: they would go with it; move them"
+        );
+        found.add(Verdict::Bad, "restore points", words);
+    }
+}
+
+async fn open(
+    found: &mut Findings,
+    what: &str,
+    target: &PostgresConfig,
+    login: &Login,
+) -> Option<Connection> {
+    match Connection::open(&target.address, login, &[]).await {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            found.add(Verdict::Bad, what, format!("{}: {error}", target.address));
+            None
+        }
+    }
+}
+
+/// The version of pg_dump, which makes restore points.
+fn dump_version(found: &mut Findings) -> Option<u32> {
+    let tools = found.check("pg_dump", Tools::find(), |tools| {
+        format!("found in {}", tools.directory().display())
+    })?;
+    let output = std::process::Command::new(tools.program("pg_dump")).arg("--version").output();
+    let words = String::from_utf8(output.ok()?.stdout).ok()?;
+    words.split_whitespace().find_map(major)
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}

@@ -1,0 +1,63 @@
+//! Files and folders: who may read them, whether they can be written.
+
+use super::{Findings, Verdict};
+use crate::config::Config;
+use countermand_doors::secret::SecretRef;
+use countermand_engine::Home;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Looks at everything of the configuration that is a file.
+pub(super) fn examine(found: &mut Findings, config: &Config) {
+    writable_by_others(found, &config.file);
+    private(found, "state directory", &config.state, "0700");
+    let home = Home::at(&config.state);
+    private(found, "ledger key", &home.signing_key(), "0600");
+    private(found, "text key", &home.text_key(), "0600");
+    if let Some((_, key)) = &config.door.tls {
+        private(found, "door key", key, "0600");
+    }
+    for (name, target) in &config.targets {
+        for (role, login) in [("session", &target.session), ("executor", &target.executor)] {
+            if let SecretRef::File(path) = &login.secret {
+                private(found, &format!("{name} {role} secret"), path, "0600");
+            }
+        }
+    }
+    restore_points(found, &config.installation.restore_points);
+}
+
+fn private(found: &mut Findings, what: &str, path: &Path, mode: &str) {
+    let shown = path.display();
+    match path.metadata() {
+        Err(error) => found.add(Verdict::Bad, what, format!("cannot read `{shown}`: {error}")),
+        Ok(data) if data.permissions().mode() & 0o077 != 0 => {
+            let words = format!("others can read `{shown}`; run: chmod {mode} {shown}");
+            found.add(Verdict::Bad, what, words);
+        }
+        Ok(_) => found.add(Verdict::Good, what, format!("`{shown}` is private")),
+    }
+}
+
+fn writable_by_others(found: &mut Findings, path: &Path) {
+    let Ok(data) = path.metadata() else { return };
+    if data.permissions().mode() & 0o022 != 0 {
+        let shown = path.display();
+        let words = format!("others can write `{shown}`; run: chmod go-w {shown}");
+        found.add(Verdict::Bad, "configuration", words);
+    }
+}
+
+/// A restore point that cannot be written is found out before it is needed.
+fn restore_points(found: &mut Findings, folder: &Path) {
+    let shown = folder.display();
+    match tempfile::tempfile_in(folder) {
+        Ok(_) => found.add(Verdict::Good, "restore points", format!("`{shown}` can be written")),
+        Err(error) => {
+            let words = format!(
+                "cannot write into `{shown}`: {error}; make it, with room for a copy of what changes would lose"
+            );
+            found.add(Verdict::Bad, "restore points", words);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `ledger`: verify it offline, read it, copy it for an auditor.
+
+mod verify;
+
+use super::json;
+use crate::cli::{Global, Ledger};
+use crate::client::{Client, unexpected};
+use crate::config::{self, Config};
+use crate::exit::{Exit, Failure};
+use crate::show::{Page, Tone, escape};
+use countermand_engine::control::{Command, LedgerEntry, Reply};
+use countermand_ledger::leaf::Leaf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+/// Runs `ledger`.
+pub(super) fn run(global: &Global, arguments: Ledger) -> Result<Exit, Failure> {
+    match arguments {
+        Ledger::Verify { folder, key, checkpoint } => {
+            verify::run(global, &folder, &key, checkpoint.as_deref())
+        }
+        Ledger::Show { from, limit } => show(global, from, limit),
+        Ledger::Export { folder } => export(global, &folder),
+    }
+}
+
+fn show(global: &Global, from: u64, limit: u64) -> Result<Exit, Failure> {
+    let mut client = Client::connect(global)?;
+    let (mut next, end) = (from, from.saturating_add(limit));
+    let mut total = 0;
+    while next < end {
+        let command = Command::Ledger { from: next, limit: end - next };
+        let Reply::Ledger { entries, size } = client.ask(&command)? else {
+            return Err(unexpected());
+        };
+        total = size;
+        if entries.is_empty() {
+            break;
+        }
+        next += entries.len() as u64;
+        put(global, &entries)?;
+    }
+    if !global.json {
+        let mut page = Page::stderr();
+        page.words(&format!("{} of {total} entries", next - from));
+        page.eprint();
+    }
+    Ok(Exit::Done)
+}
+
+fn put(global: &Global, entries: &[LedgerEntry]) -> Result<(), Failure> {
+    if global.json {
+        entries.iter().for_each(json);
+        return Ok(());
+    }
+    let mut page = Page::stdout();
+    for entry in entries {
+        let leaf = Leaf::parse(entry.line.as_bytes()).map_err(Failure::new)?;
+        let head = format!("{:>6}  {:.3}  {}", leaf.index(), leaf.at(), leaf.kind());
+        let head = page.paint(Tone::Heading, &head);
+        page.line(head);
+        for (name, value) in leaf.body() {
+            page.field(&escape::line(name), &escape::line(&brief(value)));
+        }
+        for (name, text) in &entry.texts {
+            page.untrusted(&escape::line(name), text);
+        }
+    }
+    page.print();
+    Ok(())
+}
+
+/// A member of an entry on one line. Whole it is with `--json`.
+fn brief(value: &serde_json::Value) -> String {
+    const ROOM: usize = 400;
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match text.char_indices().nth(ROOM) {
+        Some((at, _)) => format!("{} … (whole with --json)", &text[..at]),
+        None => text,
+    }
+}
+
+/// Publishes a checkpoint, then copies what it covers.
+fn export(global: &Global, folder: &Path) -> Result<Exit, Failure> {
+    let config = Config::load(&config::find(global.config.as_deref()))?;
+    let reply = Client::connect(global)?.ask(&Command::Checkpoint)?;
+    let Reply::Checkpoint { note } = reply else { return Err(unexpected()) };
+    std::fs::DirBuilder::new().mode(0o700).create(folder).map_err(|error| {
+        Failure::new(format!(
+            "cannot make `{}`: {error}; name a folder that is not there yet",
+            folder.display()
+        ))
+    })?;
+    let ledger = &config.installation.ledger;
+    for part in ["segments", "texts", "checkpoints"] {
+        copy_files(&ledger.join(part), &folder.join(part))?;
+    }
+    std::fs::copy(ledger.join("ledger.pub"), folder.join("ledger.pub"))?;
+    // The one that was answered, not the file: entries that come meanwhile are a tail.
+    std::fs::write(folder.join("checkpoint"), &note)?;
+    if global.json {
+        json(&serde_json::json!({ "folder": folder, "checkpoint": note }));
+        return Ok(Exit::Done);
+    }
+    let mut page = Page::stdout();
+    page.line(format!("the ledger is copied to {}", folder.display()));
+    page.words(
+        "Hand `ledger.pub` over separately: whoever verifies must not take it from the copy. Texts \
+         are sealed; their key stays here.",
+    );
+    page.quoted("Checkpoint", "keep it elsewhere", &note);
+    page.print();
+    Ok(Exit::Done)
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+    if !from.exists() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        // What is being written has an extension of its own until it is whole.
+        let unfinished = entry.path().extension().is_some_and(|extension| extension == "new");
+        if !unfinished && entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}

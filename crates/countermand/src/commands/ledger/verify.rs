@@ -1,0 +1,233 @@
+//! The offline audit: reads files and a public key, opens no socket, believes nothing else.
+//!
+//! Beside what the ledger's own verification covers, every checkpoint that was published is held
+//! against the entries, and every signed statement in them against its signature.
+
+use crate::cli::Global;
+use crate::commands::json;
+use crate::exit::{Exit, Failure};
+use crate::show::{Page, Tone, escape};
+use countermand_core::statement::{NAMESPACE, Statement};
+use countermand_ledger::checkpoint::VerifyingKey;
+use countermand_ledger::leaf::Leaf;
+use countermand_ledger::segment;
+use countermand_ledger::tree::Tree;
+use countermand_ledger::verify::{Evidence, Report, Texts, verify};
+use indicatif::ProgressBar;
+use serde::Serialize;
+use ssh_key::{HashAlg, PublicKey, SshSig};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// What was found in a ledger without fault.
+#[derive(Serialize)]
+struct Audit {
+    #[serde(flatten)]
+    report: Report,
+    /// Published checkpoints that fit the entries.
+    checkpoints: u64,
+    /// Signed statements whose signature holds.
+    signatures: u64,
+    /// How many of them each key made for each signer: `alice SHA256:…`. Whose key it is, the
+    /// people of the installation must say.
+    signers: BTreeMap<String, u64>,
+}
+
+/// A file with its name within the ledger's folder.
+type Named = (String, Vec<u8>);
+
+/// Runs `ledger verify`.
+pub(super) fn run(
+    global: &Global,
+    folder: &Path,
+    key: &Path,
+    kept: Option<&Path>,
+) -> Result<Exit, Failure> {
+    let progress = ProgressBar::new_spinner().with_message("reading the ledger");
+    progress.enable_steady_tick(Duration::from_millis(120));
+    let audited = audit(folder, key, kept, &progress);
+    progress.finish_and_clear();
+    let audit = audited?;
+    let beside = is_inside(key, folder);
+    if global.json {
+        json(&audit);
+    } else {
+        show(&audit, beside);
+    }
+    Ok(Exit::Done)
+}
+
+fn audit(
+    folder: &Path,
+    key: &Path,
+    kept: Option<&Path>,
+    progress: &ProgressBar,
+) -> Result<Audit, Failure> {
+    let vkey = text(key)?;
+    let key = VerifyingKey::parse(vkey.trim())
+        .map_err(|error| Failure::usage(format!("`{}`: {error}", key.display())))?;
+    let checkpoint = text(&folder.join("checkpoint"))?;
+    let kept = kept.map(text).transpose()?;
+    let segments = files(folder, "segments")?;
+    let texts = files(folder, "texts")?;
+    let published = files(folder, "checkpoints")?;
+    progress.set_message("recomputing the tree");
+    let (segments, texts) = (borrowed(&segments), borrowed(&texts));
+    let report = verify(&Evidence {
+        key: &key,
+        checkpoint: &checkpoint,
+        kept: kept.as_deref(),
+        segments: &segments,
+        texts: Some(Texts { files: &texts, key: None }),
+    })
+    .map_err(Failure::new)?;
+    progress.set_message("verifying signatures");
+    let mut entries = Entries::default();
+    let mut ordered = segments;
+    ordered.sort_unstable();
+    for (_, bytes) in ordered {
+        let lines = segment::parse(bytes).map_err(Failure::new)?.lines;
+        lines.into_iter().try_for_each(|line| entries.add(line))?;
+    }
+    for (name, bytes) in &published {
+        entries.holds(&key, name, bytes)?;
+    }
+    Ok(Audit {
+        report,
+        checkpoints: published.len() as u64,
+        signatures: entries.signers.values().sum(),
+        signers: entries.signers,
+    })
+}
+
+/// The entries once more: their tree, and who signed in them.
+#[derive(Default)]
+struct Entries {
+    tree: Tree,
+    signers: BTreeMap<String, u64>,
+}
+
+impl Entries {
+    fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let leaf = Leaf::parse(line).map_err(Failure::new)?;
+        self.tree.append(leaf.hash());
+        let member = |name: &str| leaf.body().get(name);
+        let signer = match (member("statement"), member("signature")) {
+            (None, None) => return Ok(()),
+            (Some(statement), Some(signature)) => {
+                let texts = statement.as_str().zip(signature.as_str());
+                texts.ok_or("they are no texts".to_owned()).and_then(|(s, g)| signer(s, g))
+            }
+            _ => Err("one of statement and signature is missing".to_owned()),
+        };
+        let signer = signer.map_err(|why| {
+            let (index, kind) = (leaf.index(), leaf.kind());
+            Failure::new(format!("entry {index} ({kind}): its signature does not hold: {why}"))
+        })?;
+        *self.signers.entry(signer).or_default() += 1;
+        Ok(())
+    }
+
+    /// Whether a published checkpoint fits the entries.
+    fn holds(&self, key: &VerifyingKey, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let fault = |why: String| Failure::new(format!("`{name}` does not hold: {why}"));
+        let note = std::str::from_utf8(bytes).map_err(|error| fault(error.to_string()))?;
+        let checkpoint = key.open(note).map_err(|error| fault(error.to_string()))?;
+        let size = checkpoint.size;
+        let cut =
+            |_| fault(format!("it covers {size} entries, and {} are there", self.tree.size()));
+        if self.tree.root_at(size).map_err(cut)? == checkpoint.root {
+            return Ok(());
+        }
+        Err(fault(format!("the first {size} entries are not those that were signed")))
+    }
+}
+
+/// Who signed this statement with which key, if its signature holds.
+fn signer(statement: &str, signature: &str) -> Result<String, String> {
+    let parsed: Statement =
+        serde_json::from_str(statement).map_err(|error| format!("not a statement: {error}"))?;
+    if parsed.to_bytes() != statement.as_bytes() {
+        return Err("the statement is not in canonical form".to_owned());
+    }
+    let signature = SshSig::from_pem(signature).map_err(|error| error.to_string())?;
+    let key = PublicKey::from(signature.public_key().clone());
+    key.verify(NAMESPACE, statement.as_bytes(), &signature).map_err(|error| error.to_string())?;
+    Ok(format!("{} {}", parsed.signer, key.fingerprint(HashAlg::Sha256)))
+}
+
+fn show(audit: &Audit, key_beside: bool) {
+    let Audit { report, checkpoints, signatures, signers } = audit;
+    let mut page = Page::stdout();
+    let good = page.paint(Tone::Good, "the ledger holds");
+    page.line(good);
+    let words =
+        format!("{} of {}, signed at {}", report.covered, report.leaves, report.checkpoint_at);
+    page.field("entries", &words);
+    page.field("root", &report.root.to_string());
+    page.field("checkpoints", &format!("{checkpoints} published, all fit"));
+    page.field("signatures", &format!("{signatures} statements, all hold"));
+    for (signer, count) in signers {
+        page.field("", &format!("{count} by {}", escape::line(signer)));
+    }
+    let words =
+        format!("{} not opened (sealed), {} erased", report.texts_unopened, report.texts_erased);
+    page.field("texts", &words);
+    if report.unsigned_tail > 0 {
+        let words =
+            format!("{} entries after the checkpoint are not covered", report.unsigned_tail);
+        let words = page.paint(Tone::Warning, &words);
+        page.field("tail", &words);
+    }
+    for name in &report.torn {
+        let words = format!("{} ends within a line", escape::line(name));
+        let words = page.paint(Tone::Warning, &words);
+        page.field("torn", &words);
+    }
+    if key_beside {
+        let words = "it lies among the ledger's own files, so whoever wrote those may have written \
+                     it too: use a copy from elsewhere";
+        let words = page.paint(Tone::Warning, words);
+        page.field("key", &words);
+    }
+    page.print();
+}
+
+fn is_inside(file: &Path, folder: &Path) -> bool {
+    match (file.canonicalize(), folder.canonicalize()) {
+        (Ok(file), Ok(folder)) => file.starts_with(folder),
+        _ => false,
+    }
+}
+
+fn text(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", file.display())))
+}
+
+/// The files of a part of the ledger; none where the part is not there.
+fn files(folder: &Path, part: &str) -> Result<Vec<Named>, Failure> {
+    let path = folder.join(part);
+    let unreadable = |error: std::io::Error| {
+        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+    };
+    let entries = match std::fs::read_dir(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        let name = format!("{part}/{}", entry.file_name().to_string_lossy());
+        // What a writer had not finished was never part of the ledger.
+        if !name.ends_with(".new") {
+            files.push((name, std::fs::read(entry.path()).map_err(unreadable)?));
+        }
+    }
+    Ok(files)
+}
+
+fn borrowed(files: &[Named]) -> Vec<(&str, &[u8])> {
+    files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect()
+}

@@ -1,0 +1,149 @@
+//! `countermand.toml`: who there is, what is where, and where secrets are to be found.
+//!
+//! The file is read once, when a command starts. Relative paths in it start at its own folder.
+
+mod fault;
+mod file;
+mod people;
+mod targets;
+
+pub use fault::ConfigError;
+pub use targets::{Limits, PostgresConfig};
+
+use countermand_core::name::TargetName;
+use countermand_doors::secret::SecretRef;
+use countermand_engine::Installation;
+use fault::Source;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The name of the file.
+pub const FILE_NAME: &str = "countermand.toml";
+/// Where it is looked for when nobody says where it is.
+const SYSTEM_FILE: &str = "/etc/countermand/countermand.toml";
+
+/// A configuration that was read and makes sense.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// What the engine needs to know.
+    pub installation: Installation,
+    /// Store, ledger, keys and socket: a folder nobody else may read.
+    pub state: PathBuf,
+    /// Where site policies are; none where there are none.
+    pub policies: Option<PathBuf>,
+    /// Where agents connect to.
+    pub door: DoorConfig,
+    /// How each target is reached.
+    pub targets: BTreeMap<TargetName, PostgresConfig>,
+}
+
+/// The side that faces agents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorConfig {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Certificate chain and key, both PEM. None is possible on loopback only.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+impl Config {
+    /// Reads a configuration and its policies.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names file, line and remedy.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        let mut config = Config::parse(file, &text)?;
+        if let Some(folder) = &config.policies {
+            config.installation.policies = read_policies(folder)?;
+        }
+        Ok(config)
+    }
+
+    /// Reads a configuration's text; `file` is where it stands. Policies are not read.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+        let source = Source { file, text };
+        let read: file::File = toml::from_str(text).map_err(|error| source.syntax(&error))?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let state = folder.join(&read.state);
+        let (placements, targets) = targets::read(&source, folder, read.targets)?;
+        let humans =
+            people::read(&source, read.people, read.reviewers, read.sponsors, &placements)?;
+        let installation = Installation {
+            name: read.installation,
+            humans,
+            targets: placements,
+            policies: Vec::new(),
+            restore_points: folder.join(&read.restore_points),
+            ledger: state.join("ledger"),
+            plain_keys_count: false,
+        };
+        let policies = read.policies.map(|policies| folder.join(policies));
+        let door = door(&source, folder, read.door)?;
+        Ok(Config { file: file.to_owned(), installation, state, policies, door, targets })
+    }
+
+    /// The Unix socket that `serve` listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.state.join("countermand.sock")
+    }
+}
+
+/// The configuration to use: the one that was named, or the first that is there.
+pub fn find(named: Option<&Path>) -> PathBuf {
+    let from_environment = std::env::var_os("COUNTERMAND_CONFIG").map(PathBuf::from);
+    if let Some(file) = named.map(Path::to_owned).or(from_environment) {
+        return file;
+    }
+    let here = PathBuf::from(FILE_NAME);
+    let system = PathBuf::from(SYSTEM_FILE);
+    if !here.exists() && system.exists() { system } else { here }
+}
+
+fn door(source: &Source<'_>, folder: &Path, door: file::Door) -> Result<DoorConfig, ConfigError> {
+    if !door.listen.ip().is_loopback() && door.tls.is_none() {
+        return Err(source.at(
+            &["door", "listen"],
+            "other machines can reach this address, and passwords and rows would cross the \
+             network in the open: add `tls = { certificate = \"…\", key = \"…\" }`, or listen on \
+             127.0.0.1",
+        ));
+    }
+    let tls = door.tls.map(|tls| (folder.join(tls.certificate), folder.join(tls.key)));
+    Ok(DoorConfig { listen: door.listen, tls })
+}
+
+/// A reference as it is meant from the configuration's folder.
+fn resolve(folder: &Path, secret: SecretRef) -> SecretRef {
+    match secret {
+        SecretRef::File(path) => SecretRef::File(folder.join(path)),
+        other => other,
+    }
+}
+
+/// Every `*.cedar` of a folder with its name, in order.
+fn read_policies(folder: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+    let unreadable = |file: &Path| {
+        let file = file.to_owned();
+        move |source| ConfigError::Unreadable { file, source }
+    };
+    let mut policies = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
+        if path.extension().is_none_or(|extension| extension != "cedar") {
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+        policies.push((name, text));
+    }
+    policies.sort();
+    Ok(policies)
+}

@@ -1,0 +1,178 @@
+//! The file's own shape, as it is written. What it means is settled in the parent module.
+
+use countermand_core::effect::Effect;
+use countermand_core::name::{EnvironmentName, GroupName, HumanName, InstallationName, TargetName};
+use countermand_doors::secret::SecretRef;
+use serde::{Deserialize, Deserializer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) installation: InstallationName,
+    pub(super) state: PathBuf,
+    pub(super) restore_points: PathBuf,
+    #[serde(default)]
+    pub(super) policies: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) door: Door,
+    #[serde(default)]
+    pub(super) people: BTreeMap<HumanName, Person>,
+    #[serde(default)]
+    pub(super) reviewers: BTreeMap<HumanName, Reviewer>,
+    #[serde(default)]
+    pub(super) sponsors: BTreeMap<HumanName, Sponsor>,
+    #[serde(default)]
+    pub(super) targets: BTreeMap<TargetName, Target>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Door {
+    #[serde(default = "loopback")]
+    pub(super) listen: SocketAddr,
+    #[serde(default)]
+    pub(super) tls: Option<Certificate>,
+}
+
+impl Default for Door {
+    fn default() -> Door {
+        Door { listen: loopback(), tls: None }
+    }
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 6432))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Person {
+    pub(super) keys: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reviewer {
+    #[serde(default)]
+    pub(super) groups: BTreeSet<GroupName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sponsor {
+    pub(super) targets: BTreeSet<TargetName>,
+    pub(super) effects: BTreeSet<Effect>,
+}
+
+/// The protocols that a target can speak.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Postgres,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    pub(super) kind: Kind,
+    pub(super) environment: EnvironmentName,
+    #[serde(default)]
+    pub(super) disposable: bool,
+    /// A name, an address, or the directory of a Unix socket.
+    pub(super) host: String,
+    #[serde(default = "postgres_port")]
+    pub(super) port: u16,
+    pub(super) database: String,
+    #[serde(default)]
+    pub(super) tls: Tls,
+    /// Roots for `verify-full`, instead of this machine's.
+    #[serde(default)]
+    pub(super) tls_roots: Option<PathBuf>,
+    /// The name in the certificate, where it differs from the host.
+    #[serde(default)]
+    pub(super) tls_name: Option<String>,
+    #[serde(default)]
+    pub(super) tags: BTreeSet<String>,
+    /// Tags by pattern over qualified names.
+    #[serde(default)]
+    pub(super) object_tags: BTreeMap<String, BTreeSet<String>>,
+    /// A target's name, or `none`.
+    #[serde(default)]
+    pub(super) rehearsal: Option<String>,
+    pub(super) session: Login,
+    pub(super) executor: Login,
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+fn postgres_port() -> u16 {
+    5432
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Tls {
+    #[default]
+    Automatic,
+    VerifyFull,
+    Disable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    pub(super) user: String,
+    #[serde(deserialize_with = "reference")]
+    pub(super) secret: SecretRef,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    #[serde(default)]
+    pub(super) statement: Option<jiff::SignedDuration>,
+    #[serde(default)]
+    pub(super) lock: Option<jiff::SignedDuration>,
+    #[serde(default)]
+    pub(super) unavailable: Option<jiff::SignedDuration>,
+}
+
+/// Reads a reference to a secret. What stands there instead is not repeated: it may be one.
+fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretRef, D::Error> {
+    const REMEDY: &str = "a secret is never written here, only where it is: \
+        `{ file = \"…\" }`, `{ command = [\"…\"] }` or `{ env = \"…\" }`";
+    let refused = || serde::de::Error::custom(REMEDY);
+    let toml::Value::Table(table) = toml::Value::deserialize(deserializer)? else {
+        return Err(refused());
+    };
+    let mut members = table.into_iter();
+    let (Some((kind, value)), None) = (members.next(), members.next()) else {
+        return Err(refused());
+    };
+    match (kind.as_str(), value) {
+        ("file", toml::Value::String(path)) if !path.is_empty() => Ok(SecretRef::File(path.into())),
+        ("env", toml::Value::String(name)) if is_variable(&name) => Ok(SecretRef::Env(name)),
+        ("command", toml::Value::Array(words)) if !words.is_empty() => {
+            let word = |value: toml::Value| value.as_str().map(str::to_owned);
+            let words: Option<Vec<String>> = words.into_iter().map(word).collect();
+            words.map(SecretRef::Command).ok_or_else(refused)
+        }
+        _ => Err(refused()),
+    }
+}
+
+/// Whether it is spelled like an environment variable, and so is hardly a password.
+fn is_variable(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(plain)
+}

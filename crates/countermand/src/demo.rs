@@ -1,0 +1,27 @@
+//! The demonstration: an agent is about to delete and recreate an environment, on real servers.
+//!
+//! Nothing in it is played: the servers are PostgreSQL, the agent is `psql`, the humans run the
+//! commands of this same binary, the gateway is the one that `serve` runs. Only the clock is
+//! faster and the humans' keys are plain, and it says so.
+
+mod cast;
+mod stage;
+mod story;
+mod tell;
+
+use crate::cli::Global;
+use crate::exit::{Exit, Failure};
+use tell::Teller;
+
+/// Runs the demonstration. `unattended` lets scripted reviewers decide.
+pub(crate) fn run(global: &Global, unattended: bool) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let teller = Teller::new(global.json, unattended);
+    runtime.block_on(async {
+        tokio::select! {
+            told = story::tell(&teller) => told.map(|()| Exit::Done),
+            // Ends like everything else: what was started is stopped as it is dropped.
+            _ = tokio::signal::ctrl_c() => Err(Failure::new("stopped; nothing is left behind")),
+        }
+    })
+}

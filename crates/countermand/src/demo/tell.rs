@@ -1,0 +1,75 @@
+//! How the demonstration speaks: pages for people, one event a line for programs.
+
+use crate::exit::Failure;
+use crate::show::{Page, Tone, escape};
+use crate::sign;
+use serde_json::{Value, json};
+use std::io::{IsTerminal as _, Write as _};
+
+/// The demonstration's voice.
+pub(super) struct Teller {
+    json: bool,
+    unattended: bool,
+}
+
+impl Teller {
+    pub(super) fn new(json: bool, unattended: bool) -> Teller {
+        Teller { json, unattended }
+    }
+
+    /// What happened, in words and as an event.
+    pub(super) fn event(&self, event: &str, tone: Tone, words: &str, fields: Value) {
+        if self.json {
+            let mut line = json!({ "at": jiff::Timestamp::now(), "event": event });
+            if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
+                line.extend(fields);
+            }
+            println!("{line}");
+        } else {
+            let mut page = Page::stdout();
+            let mark = page.paint(tone, &format!("{event:>10}  "));
+            page.item(&mark, words);
+            page.print();
+        }
+        let _ = std::io::stdout().flush();
+    }
+
+    /// A part of the story.
+    pub(super) fn part(&self, heading: &str) {
+        if !self.json {
+            let mut page = Page::stdout();
+            page.line("");
+            page.heading(heading);
+            page.print();
+        }
+    }
+
+    /// Words beside the story.
+    pub(super) fn say(&self, words: &str) {
+        if !self.json {
+            let mut page = Page::stdout();
+            page.item("            ", words);
+            page.print();
+        }
+    }
+
+    /// What a program printed, escaped.
+    pub(super) fn quote(&self, who: &str, text: &str) {
+        if !self.json {
+            let mut page = Page::stdout();
+            let bar = page.paint(Tone::Dim, &format!("{who:>10}  "));
+            for line in escape::lines(text.trim_end()) {
+                page.item(&bar, &line);
+            }
+            page.print();
+        }
+    }
+
+    /// Waits for the person who watches, unless scripted reviewers decide.
+    pub(super) fn pause(&self, what: &str) -> Result<(), Failure> {
+        if self.unattended || self.json || !std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        sign::ask(&format!("\n            {what} [Enter] ")).map(|_| ())
+    }
+}

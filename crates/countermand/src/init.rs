@@ -1,0 +1,248 @@
+//! A new installation: keys, folders, a commented configuration. Nothing is ever overwritten.
+
+use crate::config::{Config, ConfigError, FILE_NAME};
+use countermand_core::name::{HumanName, InstallationName, TargetName};
+use countermand_engine::{APPLICATION, Home, HomeError};
+use ssh_key::PublicKey;
+use ssh_key::public::KeyData;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+const TEMPLATE: &str = include_str!("init/countermand.toml");
+const SITE_POLICIES: &str = include_str!("init/site.cedar");
+
+/// How a key is made that counts in production.
+pub const MAKE_KEY: &str =
+    "ssh-keygen -t ed25519-sk -O verify-required -O application=ssh:countermand";
+
+/// What a new installation needs to know.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// Its name.
+    pub installation: InstallationName,
+    /// The first human.
+    pub human: HumanName,
+    /// Their key.
+    pub key: PublicKey,
+    /// Whether the target is production; otherwise staging.
+    pub production: bool,
+    /// What the target is called.
+    pub target: TargetName,
+    /// Where its PostgreSQL is.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Its database.
+    pub database: String,
+}
+
+/// What was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The configuration.
+    pub config: PathBuf,
+    /// The ledger's public key: what an auditor trusts.
+    pub vkey: String,
+    /// The files that passwords go into: session, executor.
+    pub secrets: [PathBuf; 2],
+}
+
+/// Why no installation was made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// One is there already.
+    #[error("`{}` is there already and is not overwritten: choose another folder", .0.display())]
+    Exists(PathBuf),
+    /// The key would never count.
+    #[error(
+        "`{0}` is no key for production: only a security key counts there that verifies its user \
+         (PIN or fingerprint) and was made for this use. Make one with `{MAKE_KEY}`, or guard a \
+         staging database first (--staging)"
+    )]
+    Key(String),
+    /// A file could not be made.
+    #[error("cannot make `{}`: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The state directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// What was answered is no configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Whether a key can count in production. Whether it verifies its user, only its signatures show.
+pub fn counts_in_production(key: &PublicKey) -> bool {
+    match key.key_data() {
+        KeyData::SkEd25519(key) => key.application() == APPLICATION,
+        KeyData::SkEcdsaSha2NistP256(key) => key.application() == APPLICATION,
+        _ => false,
+    }
+}
+
+/// Makes an installation in `folder`.
+///
+/// # Errors
+/// [`InitError`]; what was there before is as it was.
+pub fn create(folder: &Path, answers: &Answers) -> Result<Made, InitError> {
+    if answers.production && !counts_in_production(&answers.key) {
+        let algorithm = answers.key.algorithm();
+        return Err(InitError::Key(algorithm.as_str().to_owned()));
+    }
+    let file = folder.join(FILE_NAME);
+    if file.symlink_metadata().is_ok() {
+        return Err(InitError::Exists(file));
+    }
+    let text = render(answers);
+    // What would not load is not written.
+    let config = Config::parse(&file, &text)?;
+    let restore_points = &config.installation.restore_points;
+    for folder in [folder, &config.state, restore_points, &folder.join("secrets")] {
+        make_folder(folder)?;
+    }
+    let vkey = Home::at(&config.state).create(&format!("countermand/{}", answers.installation))?;
+    if let Some(policies) = &config.policies {
+        make_folder(policies)?;
+        let site = policies.join("site.cedar");
+        if site.symlink_metadata().is_err() {
+            write_new(&site, SITE_POLICIES)?;
+        }
+    }
+    write_new(&file, &text)?;
+    let secrets = secrets(&answers.target).map(|secret| folder.join(secret));
+    Ok(Made { config: file, vkey, secrets })
+}
+
+/// The template with these answers in it.
+fn render(answers: &Answers) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let environment = if answers.production { "production" } else { "staging" };
+    let key = answers.key.to_openssh().expect("a key that was read can be written");
+    let [session, executor] = secrets(&answers.target);
+    // A name may hold a dot, and a key with a dot must be quoted.
+    let target_key = quoted(answers.target.as_str());
+    let values = [
+        ("@INSTALLATION@", quoted(answers.installation.as_str())),
+        ("@HUMAN@", quoted(answers.human.as_str())),
+        ("@KEY@", quoted(&key)),
+        ("@TARGET@", quoted(answers.target.as_str())),
+        ("@TARGET_KEY@", target_key),
+        ("@ENVIRONMENT@", quoted(environment)),
+        ("@HOST@", quoted(&answers.host)),
+        ("@PORT@", answers.port.to_string()),
+        ("@DATABASE@", quoted(&answers.database)),
+        ("@SESSION_SECRET@", quoted(&session)),
+        ("@EXECUTOR_SECRET@", quoted(&executor)),
+    ];
+    // One pass: what an answer says is never looked at for further marks.
+    let mut text = String::with_capacity(TEMPLATE.len() + 512);
+    let mut rest = TEMPLATE;
+    while let Some(at) = rest.find('@') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let mark = values.iter().find(|(mark, _)| rest.starts_with(mark));
+        let (used, value) = mark.map_or((1, "@"), |(mark, value)| (mark.len(), value));
+        text.push_str(value);
+        rest = &rest[used..];
+    }
+    text.push_str(rest);
+    text
+}
+
+fn secrets(target: &TargetName) -> [String; 2] {
+    ["session", "executor"].map(|role| format!("secrets/{target}-{role}"))
+}
+
+fn make_folder(path: &Path) -> Result<(), InitError> {
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.map_err(|source| InitError::File { path: path.to_owned(), source })
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), InitError> {
+    let failed = |source| InitError::File { path: path.to_owned(), source };
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti alice";
+
+    fn answers(production: bool) -> Answers {
+        Answers {
+            installation: "acme".parse().unwrap(),
+            human: "alice".parse().unwrap(),
+            key: PublicKey::from_openssh(PLAIN).unwrap(),
+            production,
+            target: "shop.db".parse().unwrap(),
+            host: "db.internal".to_owned(),
+            port: 5433,
+            database: "sh\"op@HUMAN@".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_template_with_its_values_is_a_configuration() {
+        let text = render(&answers(false));
+        let config = Config::parse(Path::new("/etc/x/countermand.toml"), &text).unwrap();
+        let installation = &config.installation;
+        assert_eq!(installation.name.as_str(), "acme");
+        assert!(installation.is_solo());
+        let target = &config.targets[&"shop.db".parse().unwrap()];
+        assert_eq!(target.address.database, "sh\"op@HUMAN@");
+        assert_eq!(target.address.port, 5433);
+        assert_eq!(config.state, Path::new("/etc/x/state"));
+        assert!(installation.humans.values().all(|human| human.sponsors.is_some()));
+    }
+
+    /// What is commented out in the template is what a reader will try next.
+    #[test]
+    fn what_the_template_has_as_comments_can_be_uncommented() {
+        let text = render(&answers(false))
+            .replace("# tls = { certificate", "tls = { certificate")
+            .replace("# tls = \"verify-full\"", "tls = \"verify-full\"")
+            .replace("# tls_", "tls_")
+            .replace("# tags", "tags")
+            .replace("# limits", "limits")
+            .replace("# disposable", "disposable")
+            .replace("# [targets", "[targets")
+            .replace("# \"billing", "\"billing")
+            .replace("# \"audit", "\"audit");
+        let config = Config::parse(Path::new("countermand.toml"), &text).unwrap();
+        let placement = &config.installation.targets[&"shop.db".parse().unwrap()];
+        assert!(placement.disposable && placement.object_tags.len() == 2);
+        assert!(config.door.tls.is_some());
+    }
+
+    #[test]
+    fn production_needs_a_key_that_verifies_its_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = create(folder.path(), &answers(true)).unwrap_err();
+        assert!(refused.to_string().contains(MAKE_KEY), "{refused}");
+        assert!(folder.path().read_dir().unwrap().next().is_none(), "nothing is left behind");
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = create(folder.path(), &answers(false)).unwrap();
+        let before = std::fs::read(folder.path().join("state/keys/ledger.key")).unwrap();
+        assert!(matches!(create(folder.path(), &answers(false)), Err(InitError::Exists(_))));
+        std::fs::remove_file(&made.config).unwrap();
+        assert!(matches!(create(folder.path(), &answers(false)), Err(InitError::Home(_))));
+        assert!(!made.config.exists());
+        assert_eq!(before, std::fs::read(folder.path().join("state/keys/ledger.key")).unwrap());
+    }
+}

@@ -1,0 +1,118 @@
+//! The gateway: engine, targets, doors and socket, started and stopped together.
+
+use crate::cli::Global;
+use crate::config::{self, Config};
+use crate::exit::{Exit, Failure};
+use crate::socket::Socket;
+use crate::wiring;
+use countermand_engine::{Clock, Engine, EngineError, Home};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The socket for commands.
+    #[error("cannot listen at `{}`: {source}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The door for agents.
+    #[error("{0}")]
+    Door(String),
+}
+
+/// A running gateway. It stops when [`Gateway::stop`] is called, and not before that.
+pub struct Gateway {
+    engine: Engine,
+    door: SocketAddr,
+    stop: watch::Sender<bool>,
+    running: JoinSet<()>,
+}
+
+impl Gateway {
+    /// Opens the engine, then the door, then the socket: what answers is ready.
+    ///
+    /// # Errors
+    /// [`ServeError`]; nothing runs then.
+    pub async fn start(config: Config, home: Home, clock: Clock) -> Result<Gateway, ServeError> {
+        let path = config.socket();
+        let targets = wiring::targets(&config);
+        let engine = Engine::open(config.installation.clone(), targets, home, clock).await?;
+        let (stop, stopped) = watch::channel(false);
+        let mut running = JoinSet::new();
+        let door = wiring::open_door(&config, &engine, stopped.clone(), &mut running).await?;
+        // After the engine: its lock shows that no other gateway listens here.
+        let socket = Socket::bind(&path).map_err(|source| ServeError::Socket { path, source })?;
+        let answering = engine.clone();
+        let answer = move |command, peer| {
+            let engine = answering.clone();
+            async move { engine.control(command, peer).await }
+        };
+        running.spawn(socket.serve(answer, stopped));
+        Ok(Gateway { engine, door, stop, running })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Where agents connect to.
+    pub fn door(&self) -> SocketAddr {
+        self.door
+    }
+
+    /// Stops taking requests, lets what runs end, closes the store.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.running.join_next().await.is_some() {}
+        self.engine.shutdown().await;
+    }
+}
+
+/// Runs `serve` until the process is told to stop.
+pub(crate) fn run(global: &Global) -> Result<Exit, Failure> {
+    log();
+    let config = Config::load(&config::find(global.config.as_deref()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let home = Home::at(&config.state);
+        let (name, socket) = (config.installation.name.clone(), config.socket());
+        let gateway = Gateway::start(config, home, Clock::system()).await.map_err(Failure::new)?;
+        let (door, socket) = (gateway.door(), socket.display());
+        tracing::info!(installation = %name, %door, %socket, "serving");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        gateway.stop().await;
+        Ok(Exit::Done)
+    })
+}
+
+/// Logs to standard error: what happens, never what was asked in whose words. `RUST_LOG` widens
+/// or narrows it.
+fn log() {
+    use std::io::IsTerminal as _;
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .init();
+}

@@ -1,0 +1,12 @@
+//! What commands print: as wide as the terminal, coloured where it is one, plain where it is not.
+
+pub mod change;
+pub mod escape;
+mod page;
+pub mod plan;
+mod table;
+mod tree;
+
+pub use page::{Page, Tone};
+pub use table::{Align, Table};
+pub use tree::tree;

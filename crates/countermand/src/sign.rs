@@ -1,0 +1,205 @@
+//! A human's signature: what they see is what they sign, and they say back what it costs.
+
+use crate::cli::{Global, Signer};
+use crate::client::{Client, unexpected};
+use crate::config::{self, Config};
+use crate::exit::Failure;
+use crate::show::{Page, change};
+use countermand_core::name::HumanName;
+use countermand_core::request::ChangeNumber;
+use countermand_core::statement::{Act, NAMESPACE, ReviewSubject, Statement};
+use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
+use ssh_key::PublicKey;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// Lets `act` happen, signed: shows it, asks for its numbers, signs, submits.
+///
+/// # Errors
+/// [`Failure`] where anything of that was refused; nothing was signed then, or nothing happened.
+pub(crate) fn act(
+    global: &Global,
+    client: &mut Client,
+    signer: &Signer,
+    act: PrepareAct,
+) -> Result<Reply, Failure> {
+    let human = who(global, signer)?;
+    let command = Command::Prepare { signer: human.clone(), act: act.clone() };
+    let Reply::Prepared { statement, type_back, change } = client.ask(&command)? else {
+        return Err(unexpected());
+    };
+    check(&statement, &human, &act, change.as_deref())?;
+    show(&statement, change.as_deref());
+    if let Some(numbers) = type_back {
+        typed_back(numbers, signer.typed.as_deref())?;
+    }
+    let signature = ssh_sign(&signer.key, statement.as_bytes())?;
+    client.ask(&Command::Submit { statement, signature })
+}
+
+/// Who signs: whom they name, or whose key it is.
+fn who(global: &Global, signer: &Signer) -> Result<HumanName, Failure> {
+    if let Some(human) = &signer.human {
+        return Ok(human.clone());
+    }
+    let public = public_file(&signer.key);
+    let key = PublicKey::read_openssh_file(&public).map_err(|error| {
+        Failure::usage(format!(
+            "cannot tell whose key this is from `{}`: {error}; say who you are with --as",
+            public.display()
+        ))
+    })?;
+    let config = Config::load(&config::find(global.config.as_deref()))?;
+    let humans = config.installation.humans.iter();
+    let mut owners = humans.filter(|(_, human)| {
+        human.keys.iter().any(|enrolled| enrolled.key_data() == key.key_data())
+    });
+    owners.next().map(|(name, _)| name.clone()).ok_or_else(|| {
+        let why =
+            "nobody in the configuration has this key; enrol it, or say who you are with --as";
+        Failure::usage(why)
+    })
+}
+
+fn public_file(key: &Path) -> PathBuf {
+    if key.extension().is_some_and(|extension| extension == "pub") {
+        return key.to_owned();
+    }
+    let mut name = key.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
+/// Whether the statement says what was asked for, of what is shown. The gateway is trusted to
+/// hold things back, not to choose what a human signs.
+fn check(
+    statement: &str,
+    human: &HumanName,
+    asked: &PrepareAct,
+    change: Option<&ChangeView>,
+) -> Result<(), Failure> {
+    let refuse = |what: &str| {
+        let why = format!("the gateway's statement {what}: nothing was signed");
+        Err(Failure::new(why))
+    };
+    let Ok(parsed) = serde_json::from_str::<Statement>(statement) else {
+        return refuse("is not one of this version");
+    };
+    if parsed.to_bytes() != statement.as_bytes() {
+        return refuse("is not in canonical form");
+    }
+    if parsed.signer != *human {
+        return refuse("is for another signer");
+    }
+    if !says(&parsed.act, asked) {
+        return refuse("says something else than was asked for");
+    }
+    match (subject(&parsed.act), change) {
+        (None, _) => Ok(()),
+        (Some(subject), Some(change)) if is_of(subject, change) => Ok(()),
+        _ => refuse("is about something else than is shown"),
+    }
+}
+
+fn says(act: &Act, asked: &PrepareAct) -> bool {
+    match (act, asked) {
+        (Act::Approve(subject), PrepareAct::Approve { change, seat }) => {
+            subject.change == *change && seat.as_ref().is_none_or(|_| subject.seat == *seat)
+        }
+        (Act::Reject { subject, reason }, PrepareAct::Reject { change, reason: asked }) => {
+            subject.change == *change && reason == asked
+        }
+        (
+            Act::Restore { change, overwrite },
+            PrepareAct::Restore { change: asked, overwrite: over },
+        ) => change == asked && overwrite == over,
+        (
+            Act::AddAgent { agent, grant, .. },
+            PrepareAct::AddAgent { agent: asked, grant: wanted, .. },
+        ) => agent == asked && serde_json::to_value(wanted).is_ok_and(|wanted| wanted == *grant),
+        (Act::Thaw { what }, PrepareAct::Thaw { what: asked }) => *what == asked.to_string(),
+        _ => false,
+    }
+}
+
+fn subject(act: &Act) -> Option<&ReviewSubject> {
+    match act {
+        Act::Approve(subject) | Act::Reject { subject, .. } => Some(subject),
+        Act::Restore { .. } | Act::AddAgent { .. } | Act::Thaw { .. } => None,
+    }
+}
+
+fn is_of(subject: &ReviewSubject, change: &ChangeView) -> bool {
+    subject.change == change.line.number
+        && subject.requester == change.line.agent
+        && subject.sponsor == change.line.sponsor
+        && subject.identity == change.preview.identity
+        && subject.ceiling == change.preview.ceiling
+        && subject.reversibility == change.preview.reversibility
+}
+
+fn show(statement: &str, change: Option<&ChangeView>) {
+    let mut page = Page::stderr();
+    if let Some(change) = change {
+        change::view(&mut page, change);
+    }
+    page.quoted("What you sign", "names in it may come from the agent", statement);
+    page.eprint();
+}
+
+/// Has the human type the change's number and its largest count.
+fn typed_back(numbers: (ChangeNumber, u64), typed: Option<&str>) -> Result<(), Failure> {
+    let wanted = [numbers.0.to_string(), numbers.1.to_string()];
+    let typed = match typed {
+        Some(typed) => typed.to_owned(),
+        None => ask(
+            "\nTo sign, type the change's number and the largest number of rows it may lose or \
+             change: ",
+        )?,
+    };
+    if typed.split_whitespace().eq(wanted.iter().map(String::as_str)) {
+        return Ok(());
+    }
+    Err(Failure::new("that is not the change's number and its largest count: nothing was signed"))
+}
+
+/// Asks a human at the terminal.
+///
+/// # Errors
+/// [`Failure`] where there is no terminal to ask at.
+pub(crate) fn ask(question: &str) -> Result<String, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let why = "there is no terminal to ask at: give the answer as an option (see --help)";
+        return Err(Failure::usage(why));
+    }
+    eprint!("{question}");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+/// Has `ssh-keygen` sign; it asks for a PIN, a touch or a passphrase by itself.
+fn ssh_sign(key: &Path, statement: &[u8]) -> Result<String, Failure> {
+    let key = std::path::absolute(key)?;
+    let mut child = std::process::Command::new("ssh-keygen")
+        .args(["-Y", "sign", "-n", NAMESPACE, "-f"])
+        .arg(&key)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            Failure::new(format!("cannot run `ssh-keygen`: {error}; install OpenSSH 8.2 or newer"))
+        })?;
+    let mut stdin = child.stdin.take().expect("standard input is a pipe");
+    // A child that ends early closes its end; its status says why.
+    let _ = stdin.write_all(statement);
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    let signature = String::from_utf8(output.stdout).unwrap_or_default();
+    if !output.status.success() || !signature.contains("BEGIN SSH SIGNATURE") {
+        return Err(Failure::new("`ssh-keygen` did not sign: nothing was sent"));
+    }
+    Ok(signature)
+}
