@@ -1,0 +1,197 @@
+//! A target in memory: tables with row counts, one transaction at a time, and a commit that can
+//! be lost. Everything a target promises, nothing of a database.
+
+use async_trait::async_trait;
+use countermand_core::action::{Action, Object};
+use countermand_core::change::{Abort, CommitToken, Outcome, Rehearsal, RestorePoint, SavedTable};
+use countermand_core::digest::Digest;
+use countermand_core::preview::{Ceiling, Counts, Estimates, Identity, Preview};
+use countermand_core::radius::{BlastRadius, Fate as Becomes, Node, Reversibility};
+use countermand_core::request::Payload;
+use countermand_engine::Permit;
+use countermand_engine::target::{
+    Aborted, Ended, Fate, Ran, Rehearse, Restore, RestorePlan, Restored, Run, Target, TargetError,
+    Verdict,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// What the database holds, and what it remembers of transactions.
+#[derive(Default)]
+pub(crate) struct Data {
+    pub(crate) tables: BTreeMap<String, u64>,
+    pub(crate) tags: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) committed: BTreeSet<String>,
+    pub(crate) transactions: u64,
+    pub(crate) commits: u64,
+    pub(crate) runs: u64,
+    /// The next commit happens, and its answer is lost.
+    pub(crate) lose_answer: bool,
+    /// What the run does more than its preview says.
+    pub(crate) hidden_rows: u64,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Memory {
+    pub(crate) name: String,
+    pub(crate) data: Arc<Mutex<Data>>,
+}
+
+impl Memory {
+    pub(crate) fn new(name: &str, tables: &[(&str, u64)]) -> Memory {
+        let memory = Memory { name: name.into(), ..Memory::default() };
+        memory.data.lock().unwrap().tables =
+            tables.iter().map(|(table, rows)| ((*table).to_owned(), *rows)).collect();
+        memory
+    }
+
+    /// `drop NAME`: every table whose name begins with it.
+    fn measure(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError> {
+        let data = self.data.lock().unwrap();
+        let root = payload.body.strip_prefix("drop ").ok_or_else(|| {
+            TargetError::CannotJudge(format!("`{}` is not understood", payload.body))
+        })?;
+        let named = |object: Object, root: bool, rows: Option<u64>| Node {
+            tags: data.tags.get(&object.name).cloned().unwrap_or_default(),
+            fate: Becomes::Lost,
+            root,
+            rows,
+            bytes: rows,
+            definition: Digest::of_bytes(object.name.as_bytes()),
+            object,
+        };
+        let mut nodes = vec![named(Object::new("schema", root), true, None)];
+        let lost = data.tables.iter().filter(|(table, _)| table.starts_with(root));
+        let counts: Counts = lost.map(|(table, rows)| (table.clone(), *rows)).collect();
+        for (table, rows) in &counts {
+            nodes.push(named(Object::new("table", table), false, Some(*rows)));
+        }
+        let identity = Identity {
+            target: self.name.parse().unwrap(),
+            fingerprint: format!("memory/{}", self.name),
+            payload: payload.digest(),
+            verbs: actions.iter().map(|action| action.verb).collect(),
+            objects: nodes.iter().map(|n| (n.object.to_string(), n.definition)).collect(),
+            tags: nodes.iter().map(|n| (n.object.to_string(), n.tags.clone())).collect(),
+        };
+        Ok(Preview {
+            identity,
+            ceiling: Ceiling::over(&counts, false),
+            estimates: Estimates::default(),
+            radius: BlastRadius { nodes, ..BlastRadius::default() },
+            reversibility: Reversibility::Restorable,
+            undone_by_rollback: true,
+            unavailable: false,
+        })
+    }
+}
+
+fn restore_point(folder: &PathBuf, tables: &Counts) -> RestorePoint {
+    let saved = |rows: u64| SavedTable { rows, content: Digest::of(&rows) };
+    RestorePoint {
+        folder: folder.iter().rev().take(2).collect::<PathBuf>().display().to_string(),
+        manifest: Digest::of(tables),
+        tables: tables.iter().map(|(table, rows)| (table.clone(), saved(*rows))).collect(),
+        bytes: tables.values().sum(),
+        millis: 1,
+    }
+}
+
+#[async_trait]
+impl Target for Memory {
+    async fn preview(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError> {
+        self.measure(payload, actions)
+    }
+
+    async fn trial(&self, preview: &Preview, folder: PathBuf) -> Result<RestorePoint, TargetError> {
+        let rows = preview.ceiling.rows.iter().map(|(table, row)| (table.clone(), row.measured));
+        Ok(restore_point(&folder, &rows.collect()))
+    }
+
+    async fn rehearse(&self, permit: Permit<Rehearse>) -> Result<Rehearsal, TargetError> {
+        let act = permit.spend();
+        assert_eq!(act.partner.as_str(), self.name, "a rehearsal is good for its partner only");
+        Ok(Rehearsal { partner: act.partner, measured: Counts::new(), millis: 1 })
+    }
+
+    async fn run(&self, permit: Permit<Run>) -> Result<Ran, Aborted> {
+        let run = permit.spend();
+        let actions: Vec<Action> = run
+            .identity
+            .verbs
+            .iter()
+            .map(|verb| Action::new(*verb, Object::new("schema", "x")))
+            .collect();
+        let fresh = self
+            .measure(&run.payload, &actions)
+            .map_err(|e| Aborted { abort: Abort::Interrupted, why: e.to_string() })?;
+        if fresh.identity != run.identity {
+            let why = "something else is there".to_owned();
+            return Err(Aborted { abort: Abort::IdentityChanged, why });
+        }
+        let mut data = self.data.lock().unwrap();
+        data.runs += 1;
+        data.transactions += 1;
+        let token = CommitToken {
+            fingerprint: format!("memory/{}", self.name),
+            transaction: data.transactions.to_string(),
+        };
+        let mut measured: Counts =
+            fresh.ceiling.rows.iter().map(|(table, row)| (table.clone(), row.measured)).collect();
+        let saved = restore_point(&run.restore_point, &measured);
+        if data.hidden_rows > 0 {
+            measured.insert("elsewhere".into(), data.hidden_rows);
+        }
+        drop(data);
+        let (memory, transaction) = (self.clone(), token.transaction.clone());
+        let gone: Vec<String> = saved.tables.keys().cloned().collect();
+        Ok(Ran {
+            measured: measured.clone(),
+            restore_point: run.reversible.then_some(saved),
+            token,
+            finish: Box::new(move |verdict| {
+                Box::pin(async move {
+                    let Verdict::Commit(permit) = verdict else {
+                        return Ended::RolledBack("as told".into());
+                    };
+                    assert_eq!(permit.spend().token.transaction, transaction);
+                    let mut data = memory.data.lock().unwrap();
+                    data.tables.retain(|table, _| !gone.contains(table));
+                    data.committed.insert(transaction);
+                    data.commits += 1;
+                    if std::mem::take(&mut data.lose_answer) {
+                        return Ended::Unknown("the connection was lost".into());
+                    }
+                    Ended::Committed(Outcome { said: vec!["DROP SCHEMA".into()], measured })
+                })
+            }),
+        })
+    }
+
+    async fn fate(&self, token: &CommitToken) -> Result<Fate, TargetError> {
+        let data = self.data.lock().unwrap();
+        let committed = data.committed.contains(&token.transaction);
+        Ok(if committed { Fate::Committed } else { Fate::RolledBack })
+    }
+
+    async fn plan_restore(
+        &self,
+        _: PathBuf,
+        restore_point: &RestorePoint,
+    ) -> Result<RestorePlan, TargetError> {
+        let rows = restore_point.tables.iter().map(|(table, saved)| (table.clone(), saved.rows));
+        Ok(RestorePlan { rows: rows.collect(), ..RestorePlan::default() })
+    }
+
+    async fn restore(&self, permit: Permit<Restore>) -> Result<Restored, TargetError> {
+        let act = permit.spend();
+        let mut data = self.data.lock().unwrap();
+        let mut rows = Counts::new();
+        for (table, saved) in act.restore_point.tables {
+            data.tables.insert(table.clone(), saved.rows);
+            rows.insert(table, saved.rows);
+        }
+        Ok(Restored { rows, equal: true, overwritten: Vec::new() })
+    }
+}

@@ -1,0 +1,224 @@
+//! An installation for tests: alice sponsors `bot`; bob and carol review; two targets.
+
+use crate::memory::Memory;
+use countermand_core::action::{Action, Object};
+use countermand_core::effect::Effect;
+use countermand_core::name::{AgentName, HumanName};
+use countermand_core::policy::Grant;
+use countermand_core::request::{ChangeNumber, Payload};
+use countermand_core::statement::NAMESPACE;
+use countermand_core::verb::{Verb, postgres};
+use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
+use countermand_engine::target::Target;
+use countermand_engine::{
+    Admission, Caller, Clock, Engine, Home, Human, Installation, Peer, Placement, Proposal, Refusal,
+};
+use jiff::{SignedDuration, Timestamp};
+use ssh_key::private::{Ed25519Keypair, KeypairData};
+use ssh_key::{HashAlg, LineEnding, PrivateKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+pub(crate) const NOBODY: Peer = Peer { uid: 0, pid: None };
+
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Clock,
+    pub(crate) prod: Memory,
+    pub(crate) engine: Engine,
+}
+
+pub(crate) fn key(person: &str) -> PrivateKey {
+    let mut seed = [0; 32];
+    seed[..person.len()].copy_from_slice(person.as_bytes());
+    PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed)), person).unwrap()
+}
+
+fn grant() -> Grant {
+    let targets = ["prod".parse().unwrap()].into();
+    Grant { targets, effects: [Effect::Read, Effect::Write, Effect::Destroy].into() }
+}
+
+pub(crate) fn installation(folder: &std::path::Path) -> Installation {
+    let human = |name: &str, groups: &[&str]| Human {
+        groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        reviewer: true,
+        sponsors: (name == "alice").then(grant),
+        keys: vec![key(name).public_key().clone()],
+    };
+    let place = |environment: &str, partner: Option<&str>| Placement {
+        environment: environment.parse().unwrap(),
+        disposable: false,
+        tags: BTreeSet::new(),
+        object_tags: BTreeMap::new(),
+        partner: partner.map(|partner| partner.parse().unwrap()),
+    };
+    Installation {
+        name: "test".parse().unwrap(),
+        humans: [("alice", &[][..]), ("bob", &["dba"][..]), ("carol", &[][..])]
+            .map(|(name, groups)| (name.parse().unwrap(), human(name, groups)))
+            .into(),
+        targets: [
+            ("prod".parse().unwrap(), place("live", Some("staging"))),
+            ("staging".parse().unwrap(), place("staging", None)),
+        ]
+        .into(),
+        policies: Vec::new(),
+        restore_points: folder.join("restore-points"),
+        ledger: folder.join("ledger"),
+        plain_keys_count: false,
+    }
+}
+
+pub(crate) async fn open(
+    installation: Installation,
+    home: Home,
+    clock: Clock,
+    prod: &Memory,
+) -> Result<Engine, countermand_engine::EngineError> {
+    let staging = Memory::new("staging", &[("billing.costs", 10)]);
+    let targets: BTreeMap<_, Arc<dyn Target>> = [
+        ("prod".parse().unwrap(), Arc::new(prod.clone()) as Arc<dyn Target>),
+        ("staging".parse().unwrap(), Arc::new(staging) as Arc<dyn Target>),
+    ]
+    .into();
+    Engine::open(installation, targets, home, clock).await
+}
+
+impl World {
+    pub(crate) async fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let installed = installation(folder.path());
+        World::with(folder, installed).await
+    }
+
+    pub(crate) async fn with(folder: TempDir, installation: Installation) -> World {
+        let home = Home::at(folder.path().join("state"));
+        home.create("test").unwrap();
+        let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
+        let prod = Memory::new("prod", &[("billing.costs", 1000), ("shop.orders", 5)]);
+        let engine = open(installation, home, clock.clone(), &prod).await.unwrap();
+        let world = World { folder, clock, prod, engine };
+        world.let_in().await;
+        world
+    }
+
+    pub(crate) async fn let_in(&self) {
+        let act =
+            PrepareAct::AddAgent { agent: "bot".parse().unwrap(), grant: grant(), lifetime: 86400 };
+        let reply = self.sign("alice", act).await;
+        assert!(matches!(reply, Reply::Done { credential: Some(_), .. }), "{reply:?}");
+    }
+
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            agent: AgentName::new("bot").unwrap(),
+            sponsor: HumanName::new("alice").unwrap(),
+            session: "s1".into(),
+            said: "psql".into(),
+        }
+    }
+
+    pub(crate) fn proposal(&self, verb: Verb, kind: &str, name: &str, body: &str) -> Proposal {
+        let payload = Payload { kind: "memory".into(), body: body.into(), text: body.into() };
+        Proposal {
+            caller: self.caller(),
+            target: "prod".parse().unwrap(),
+            actions: vec![Action::new(verb, Object::new(kind, name))],
+            payload,
+            approvable: true,
+        }
+    }
+
+    /// The agent asks to drop a schema.
+    pub(crate) async fn ask(&self, schema: &str) -> Admission<()> {
+        let body = format!("drop {schema}");
+        let proposal = self.proposal(postgres::DROP_SCHEMA, "schema", schema, &body);
+        self.engine.admit(proposal, ()).await.0
+    }
+
+    /// The agent asks, and is held.
+    pub(crate) async fn held(&self, schema: &str) -> u64 {
+        match self.ask(schema).await {
+            Admission::Refused(Refusal::Held { change, .. }) => change.0,
+            Admission::Refused(other) => panic!("not held: {other:?}"),
+            _ => panic!("it flowed"),
+        }
+    }
+
+    pub(crate) async fn prepare(&self, person: &str, act: PrepareAct) -> Reply {
+        let signer = person.parse().unwrap();
+        self.engine.control(Command::Prepare { signer, act }, NOBODY).await
+    }
+
+    pub(crate) fn signature(person: &str, statement: &str) -> String {
+        let signed = key(person).sign(NAMESPACE, HashAlg::Sha512, statement.as_bytes()).unwrap();
+        signed.to_pem(LineEnding::LF).unwrap()
+    }
+
+    /// A person signs what the engine prepared.
+    pub(crate) async fn sign(&self, person: &str, act: PrepareAct) -> Reply {
+        let statement = match self.prepare(person, act).await {
+            Reply::Prepared { statement, .. } => statement,
+            other => return other,
+        };
+        let signature = World::signature(person, &statement);
+        self.engine.control(Command::Submit { statement, signature }, NOBODY).await
+    }
+
+    pub(crate) async fn approve(&self, person: &str, change: u64) -> Reply {
+        let act = PrepareAct::Approve { change: ChangeNumber(change), seat: None };
+        self.sign(person, act).await
+    }
+
+    pub(crate) async fn show(&self, change: u64) -> Box<ChangeView> {
+        let command = Command::Show { change: ChangeNumber(change) };
+        match self.engine.control(command, NOBODY).await {
+            Reply::Change(change) => change,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits for the engine's own work to bring a change to where it is wanted.
+    pub(crate) async fn until(
+        &self,
+        change: u64,
+        is: impl Fn(&ChangeView) -> bool,
+    ) -> Box<ChangeView> {
+        let mut seen = 0;
+        for _ in 0..100 {
+            let command = Command::Wait { change: ChangeNumber(change), seen };
+            let Reply::Change(now) = self.engine.control(command, NOBODY).await else {
+                panic!("no such change")
+            };
+            if is(&now) {
+                return now;
+            }
+            seen = now.version;
+        }
+        panic!("it never came: {:#?}", self.show(change).await.history)
+    }
+
+    pub(crate) async fn prepared(&self, change: u64) -> Box<ChangeView> {
+        self.until(change, |change| change.trial.is_some() && change.rehearsed.is_some()).await
+    }
+
+    pub(crate) fn cool(&self) {
+        self.clock.advance(SignedDuration::from_secs(60));
+    }
+
+    pub(crate) async fn consistency(&self) -> countermand_engine::control::Consistency {
+        match self.engine.control(Command::Consistency, NOBODY).await {
+            Reply::Consistency(found) => found,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(crate) fn refused(reply: &Reply) -> &str {
+    match reply {
+        Reply::Refused { why } => why,
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
