@@ -1,0 +1,365 @@
+//! The gateway's own conversation with production: one question at a time, over a connection that
+//! no agent shares.
+//!
+//! Questions go as unnamed statements of the extended protocol with text parameters, so that a
+//! name out of a catalogue is a value and never syntax.
+
+use super::super::unit::UnitStatement;
+use super::connection::{Address, Connection, ConnectionError, Frame, Login};
+use bytes::{Buf as _, BytesMut};
+use postgres_protocol::IsNull;
+use postgres_protocol::message::frontend;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+const DATA_ROW: u8 = b'D';
+const COMMAND_COMPLETE: u8 = b'C';
+const COPY_IN: u8 = b'G';
+const COPY_DATA: u8 = b'd';
+const ERROR: u8 = b'E';
+const READY: u8 = b'Z';
+/// Settings under which our texts, and the rows we copy, mean one thing. As SQL writes them.
+const PINNED: [(&str, &str); 12] = [
+    ("search_path", "pg_catalog, pg_temp"),
+    ("row_security", "off"),
+    ("synchronize_seqscans", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("standard_conforming_strings", "on"),
+    ("DateStyle", "'ISO, YMD'"),
+    ("IntervalStyle", "'postgres'"),
+    ("TimeZone", "'UTC'"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "'hex'"),
+    ("xmloption", "'content'"),
+    ("quote_all_identifiers", "off"),
+];
+/// Bytes of a restore point that are on their way at once.
+const COPY_CHUNK: usize = 64 * 1024;
+
+/// Why a question got no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ClientError {
+    /// There is no connection, or no longer one.
+    #[error("{0}")]
+    Lost(String),
+    /// The server refused; its own words.
+    #[error("{message} (SQLSTATE {code})")]
+    Server {
+        /// Its SQLSTATE.
+        code: String,
+        /// Its message.
+        message: String,
+    },
+    /// The other end of a copy, on this machine, failed.
+    #[error("cannot copy rows: {0}")]
+    Local(String),
+}
+
+impl ClientError {
+    /// The SQLSTATE, where the server gave one.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self {
+            ClientError::Server { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConnectionError> for ClientError {
+    fn from(error: ConnectionError) -> ClientError {
+        ClientError::Lost(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for ClientError {
+    fn from(error: std::io::Error) -> ClientError {
+        ClientError::Lost(format!("the server broke the protocol: {error}"))
+    }
+}
+
+/// A row as the server wrote it in text.
+pub(super) type Row = Vec<Option<String>>;
+
+/// How long the server may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// For one statement.
+    pub(super) statement: Duration,
+    /// To be granted one lock.
+    pub(super) lock: Duration,
+    /// Between two statements of a transaction.
+    pub(super) idle: Duration,
+}
+
+/// A connection for the gateway's own use.
+pub(super) struct Client {
+    connection: Connection,
+    status: u8,
+}
+
+impl Client {
+    /// Connects with settings under which our texts mean one thing.
+    pub(super) async fn open(
+        address: &Address,
+        login: &Login,
+        limits: Limits,
+    ) -> Result<Client, ClientError> {
+        let millis = |limit: Duration| limit.as_millis().to_string();
+        let settings = [
+            ("application_name", "countermand".to_owned()),
+            ("statement_timeout", millis(limits.statement)),
+            ("lock_timeout", millis(limits.lock)),
+            ("idle_in_transaction_session_timeout", millis(limits.idle)),
+            // A gateway that dies in the middle must not leave its locks behind.
+            ("client_connection_check_interval", "2s".to_owned()),
+        ];
+        let pinned = PINNED.map(|(name, value)| (name, value.trim_matches('\'').to_owned()));
+        let settings = settings.into_iter().chain(pinned);
+        let settings: Vec<(String, String)> =
+            settings.map(|(name, value)| (name.to_owned(), value)).collect();
+        let connection = Connection::open(address, login, &settings).await?;
+        Ok(Client { connection, status: b'I' })
+    }
+
+    /// Whether the transaction that was begun is open and has not failed.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.status == b'T'
+    }
+
+    /// Takes back every setting that a unit may have made and that our own texts depend on, for
+    /// the rest of the transaction.
+    pub(super) async fn pin(&mut self) -> Result<(), ClientError> {
+        let mut sql = String::from("SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE;");
+        for (name, value) in PINNED {
+            sql.push_str(&format!(" SET LOCAL {name} TO {value};"));
+        }
+        self.batch(&sql).await.map(drop)
+    }
+
+    /// The version of the server, as a number: 150018.
+    pub(super) async fn version(&mut self) -> Result<u32, ClientError> {
+        let rows = self.query("SHOW server_version_num", &[]).await?;
+        let version = rows.first().and_then(|row| row[0].as_deref()?.parse().ok());
+        version.ok_or_else(|| ClientError::Lost("the server does not say its version".to_owned()))
+    }
+
+    /// Asks one question; parameters are texts whose types the server infers.
+    pub(super) async fn query(
+        &mut self,
+        sql: &str,
+        parameters: &[&str],
+    ) -> Result<Vec<Row>, ClientError> {
+        let mut out = BytesMut::new();
+        frontend::parse("", sql, [], &mut out)?;
+        let write = |value: &&str, to: &mut BytesMut| {
+            to.extend_from_slice(value.as_bytes());
+            Ok(IsNull::No)
+        };
+        bind(parameters.iter(), &[], write, &mut out)?;
+        finish(&mut out)?;
+        Ok(self.converse(&out).await?.rows)
+    }
+
+    /// Runs a text of our own, or of `pg_restore`, that may hold several statements.
+    pub(super) async fn batch(&mut self, sql: &str) -> Result<String, ClientError> {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out)?;
+        Ok(self.converse(&out).await?.tag)
+    }
+
+    /// Runs one judged statement, exactly, and returns the server's command tag.
+    pub(super) async fn execute(
+        &mut self,
+        statement: &UnitStatement,
+    ) -> Result<String, ClientError> {
+        Ok(self.converse(&judged(statement)?).await?.tag)
+    }
+
+    /// As [`Client::execute`], for a judged question.
+    pub(super) async fn ask(&mut self, statement: &UnitStatement) -> Result<Vec<Row>, ClientError> {
+        Ok(self.converse(&judged(statement)?).await?.rows)
+    }
+
+    /// Runs `COPY … TO STDOUT` into a writer.
+    pub(super) async fn copy_out(
+        &mut self,
+        sql: &str,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), ClientError> {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out)?;
+        self.connection.send(&out).await?;
+        let mut refused = None;
+        loop {
+            let frame = self.connection.receive().await?;
+            match frame.tag() {
+                COPY_DATA => to
+                    .write_all(frame.body())
+                    .await
+                    .map_err(|error| ClientError::Local(error.to_string()))?,
+                ERROR => refused = Some(server(&frame)),
+                READY => {
+                    self.status = status(&frame)?;
+                    return refused.map_or(Ok(()), Err);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Runs `COPY … FROM STDIN` out of a reader.
+    pub(super) async fn copy_in(
+        &mut self,
+        sql: &str,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<String, ClientError> {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out)?;
+        self.connection.send(&out).await?;
+        loop {
+            let frame = self.connection.receive().await?;
+            match frame.tag() {
+                COPY_IN => break,
+                ERROR => {
+                    let refused = server(&frame);
+                    self.converse(&[]).await?;
+                    return Err(refused);
+                }
+                _ => {}
+            }
+        }
+        // The server reads all of it, also after an error of its own.
+        let mut chunk = vec![0; COPY_CHUNK];
+        loop {
+            let read = from.read(&mut chunk).await;
+            let read = read.map_err(|error| ClientError::Local(error.to_string()))?;
+            if read == 0 {
+                break;
+            }
+            out.clear();
+            frontend::CopyData::new(&chunk[..read])?.write(&mut out);
+            self.connection.send(&out).await?;
+        }
+        out.clear();
+        frontend::copy_done(&mut out);
+        Ok(self.converse(&out).await?.tag)
+    }
+
+    /// Sends, and takes all there is up to the server's being ready again.
+    async fn converse(&mut self, out: &[u8]) -> Result<Answer, ClientError> {
+        if !out.is_empty() {
+            self.connection.send(out).await?;
+        }
+        let mut answer = Answer::default();
+        let mut refused = None;
+        loop {
+            let frame = self.connection.receive().await?;
+            match frame.tag() {
+                DATA_ROW => answer.rows.push(values(&frame)?),
+                COMMAND_COMPLETE => answer.tag = command_tag(&frame),
+                ERROR => refused = Some(server(&frame)),
+                // A unit carries no rows for it. Both messages: the server, in copy mode, may
+                // have read past the Sync that came with the statement.
+                COPY_IN => {
+                    let mut no = BytesMut::new();
+                    frontend::copy_fail("a unit carries no rows", &mut no)?;
+                    frontend::sync(&mut no);
+                    self.connection.send(&no).await?;
+                }
+                READY => {
+                    self.status = status(&frame)?;
+                    return refused.map_or(Ok(answer), Err);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a conversation brought.
+#[derive(Debug, Default)]
+struct Answer {
+    rows: Vec<Row>,
+    tag: String,
+}
+
+/// A judged statement as messages: parameters with the types, formats and bytes that were judged.
+fn judged(statement: &UnitStatement) -> Result<BytesMut, ClientError> {
+    let mut out = BytesMut::new();
+    let types = statement.parameters.iter().map(|parameter| parameter.oid);
+    frontend::parse("", &statement.sql, types, &mut out)?;
+    let formats: Vec<i16> = statement.parameters.iter().map(|p| p.format).collect();
+    let write = |parameter: &super::super::unit::Parameter, to: &mut BytesMut| {
+        let Some(value) = &parameter.value else { return Ok(IsNull::Yes) };
+        to.extend_from_slice(&hex::decode(value)?);
+        Ok(IsNull::No)
+    };
+    bind(statement.parameters.iter(), &formats, write, &mut out)?;
+    finish(&mut out)?;
+    Ok(out)
+}
+
+fn bind<T>(
+    values: impl Iterator<Item = T>,
+    formats: &[i16],
+    write: impl FnMut(T, &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>>,
+    out: &mut BytesMut,
+) -> Result<(), ClientError> {
+    let bound = frontend::bind("", "", formats.iter().copied(), values, write, [0_i16], out);
+    bound.map_err(|error| match error {
+        frontend::BindError::Serialization(error) => ClientError::Local(error.to_string()),
+        frontend::BindError::Conversion(error) => ClientError::Local(error.to_string()),
+    })
+}
+
+fn finish(out: &mut BytesMut) -> Result<(), ClientError> {
+    frontend::describe(b'P', "", out)?;
+    frontend::execute("", 0, out)?;
+    frontend::sync(out);
+    Ok(())
+}
+
+fn broken() -> ClientError {
+    ClientError::Lost("the server broke the protocol".to_owned())
+}
+
+fn status(ready: &Frame) -> Result<u8, ClientError> {
+    ready.body().first().copied().ok_or_else(broken)
+}
+
+fn command_tag(complete: &Frame) -> String {
+    let text = complete.body().strip_suffix(b"\0").unwrap_or(complete.body());
+    String::from_utf8_lossy(text).into_owned()
+}
+
+fn values(row: &Frame) -> Result<Row, ClientError> {
+    let mut body = row.body();
+    let count = body.try_get_u16().map_err(|_| broken())?;
+    let mut values = Row::with_capacity(usize::from(count));
+    for _ in 0..count {
+        let length = body.try_get_i32().map_err(|_| broken())?;
+        let Ok(length) = usize::try_from(length) else {
+            values.push(None);
+            continue;
+        };
+        let (value, rest) = body.split_at_checked(length).ok_or_else(broken)?;
+        body = rest;
+        values.push(Some(String::from_utf8(value.to_vec()).map_err(|_| broken())?));
+    }
+    Ok(values)
+}
+
+fn server(error: &Frame) -> ClientError {
+    let (mut code, mut message) = (String::new(), String::new());
+    for field in error.body().split(|byte| *byte == 0) {
+        let Some((kind, text)) = field.split_first() else { continue };
+        let text = String::from_utf8_lossy(text);
+        match kind {
+            b'C' => code = text.into_owned(),
+            b'M' => message = text.into_owned(),
+            b'D' => message = format!("{message}; {text}"),
+            _ => {}
+        }
+    }
+    ClientError::Server { code, message }
+}

@@ -1,0 +1,346 @@
+//! Runs a unit up to, never over, its commit, in the order that makes it safe: lock against
+//! writers, then look (so that what is seen, saved and changed is one and the same), then run,
+//! then measure, then wait for a verdict.
+
+use super::super::unit::Unit;
+use super::client::{Client, ClientError};
+use super::measure::{self, Catalogue, Counters, Deviation};
+use super::save::{self, SaveError, Saving, Subject};
+use super::steps::{self, Step};
+use super::survey::{self, Depth, Survey};
+use super::{PostgresTarget, preview};
+use countermand_core::action::Action;
+use countermand_core::change::{Abort, CommitToken, Outcome, RestorePoint};
+use countermand_core::preview::Counts;
+use countermand_engine::target::{Aborted, Ended, Ran, Run, TargetError, Verdict};
+use std::collections::BTreeSet;
+
+/// Settings of a session that a unit may carry: those that change what its texts mean, and
+/// nothing that changes what it may do.
+const SETTINGS: [&str; 16] = [
+    "search_path",
+    "DateStyle",
+    "TimeZone",
+    "IntervalStyle",
+    "standard_conforming_strings",
+    "xmloption",
+    "xmlbinary",
+    "bytea_output",
+    "extra_float_digits",
+    "lc_messages",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "default_text_search_config",
+    "client_encoding",
+    "array_nulls",
+];
+
+/// A unit that has run in an open transaction.
+pub(super) struct Executed {
+    client: Client,
+    /// The server's words for each statement.
+    said: Vec<String>,
+    /// Rows lost or changed.
+    pub(super) measured: Counts,
+    saving: Option<Saving>,
+}
+
+/// Up to the verdict.
+pub(super) async fn run(target: &PostgresTarget, run: Run) -> Result<Ran, Aborted> {
+    let attempt = Attempt::begin(target, &run).await?;
+    let mut executed = attempt.execute(&run).await?;
+    if let Err(exceeded) = run.ceiling.admits(&executed.measured) {
+        return Err(abort(Abort::CeilingExceeded, exceeded));
+    }
+    let restore_point = match executed.saving.take() {
+        Some(saving) => Some(sealed(saving).await?),
+        None => None,
+    };
+    let sql = "SELECT pg_catalog.pg_current_xact_id()";
+    let rows = executed.client.query(sql, &[]).await.map_err(own)?;
+    let transaction = rows.first().map(|row| super::catalog::text(row, 0).to_owned());
+    let token = CommitToken {
+        fingerprint: run.identity.fingerprint.clone(),
+        transaction: transaction.unwrap_or_default(),
+    };
+    let (measured, mine) = (executed.measured.clone(), token.clone());
+    let finish = Box::new(move |verdict: Verdict| {
+        let settle: std::pin::Pin<Box<dyn Future<Output = Ended> + Send>> =
+            Box::pin(finish(executed, mine, verdict));
+        settle
+    });
+    Ok(Ran { measured, restore_point, token, finish })
+}
+
+async fn sealed(saving: Saving) -> Result<RestorePoint, Aborted> {
+    let sealed = tokio::task::spawn_blocking(move || saving.seal()).await;
+    sealed.unwrap_or(Err(SaveError::GivenUp)).map_err(unsaved)
+}
+
+async fn finish(mut executed: Executed, token: CommitToken, verdict: Verdict) -> Ended {
+    let permit = match verdict {
+        Verdict::Commit(permit) => permit.spend(),
+        Verdict::RollBack => {
+            let _ = executed.client.batch("ROLLBACK").await;
+            return Ended::RolledBack("the change was not permitted to commit".to_owned());
+        }
+    };
+    if permit.token != token {
+        let _ = executed.client.batch("ROLLBACK").await;
+        return Ended::RolledBack("the permit is for another transaction".to_owned());
+    }
+    match executed.client.batch("COMMIT").await {
+        Ok(tag) if tag == "COMMIT" => {
+            Ended::Committed(Outcome { said: executed.said, measured: executed.measured })
+        }
+        Ok(tag) => Ended::RolledBack(format!("the server answered {tag} to COMMIT")),
+        // A server that is being stopped may say so after it has written the commit.
+        Err(ClientError::Server { code, message }) if !code.starts_with("57P") => {
+            Ended::RolledBack(message)
+        }
+        Err(error) => Ended::Unknown(error.to_string()),
+    }
+}
+
+/// A run, before its statements.
+struct Attempt<'a> {
+    target: &'a PostgresTarget,
+    client: Client,
+    unit: Unit,
+    steps: Vec<Step>,
+    actions: Vec<Action>,
+    undone_by_rollback: bool,
+}
+
+impl<'a> Attempt<'a> {
+    /// Connects, and locks what the unit would touch against writers. Ends outside of any
+    /// snapshot: LOCK TABLE takes none, and the first question after it does.
+    async fn begin(target: &'a PostgresTarget, run: &Run) -> Result<Attempt<'a>, Aborted> {
+        if run.identity.target != target.setup().name {
+            return Err(abort(Abort::IdentityChanged, "the permit is for another target"));
+        }
+        let unit = super::unit_of(&run.payload).map_err(unjudged)?;
+        let mut attempt = Attempt::open(target, unit).await?;
+        attempt.lock().await?;
+        Ok(attempt)
+    }
+
+    async fn open(target: &'a PostgresTarget, unit: Unit) -> Result<Attempt<'a>, Aborted> {
+        let reading = preview::read(&unit).map_err(unjudged)?;
+        let steps = steps::of(&unit).await;
+        let steps = steps.map_err(|why| abort(Abort::IdentityChanged, why))?;
+        let client = target.connect().await.map_err(own)?;
+        let (actions, undone_by_rollback) = (reading.actions, reading.undone_by_rollback);
+        Ok(Attempt { target, client, unit, steps, actions, undone_by_rollback })
+    }
+
+    /// What to lock is found in a transaction of its own; what is there is looked at again when
+    /// it is locked.
+    async fn lock(&mut self) -> Result<(), Aborted> {
+        self.client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(own)?;
+        let found = self.survey(Depth::Objects).await?;
+        self.client.batch("ROLLBACK").await.map_err(own)?;
+        self.client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(own)?;
+        let tables = lockable(&found);
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let budget = self.target.setup().lock_wait.as_millis();
+        let limit = self.target.setup().statement_timeout.as_millis();
+        let list: Vec<String> = tables.iter().map(|table| format!("ONLY {table}")).collect();
+        let sql = format!(
+            "SET LOCAL statement_timeout TO {budget};
+             LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;
+             SET LOCAL statement_timeout TO {limit}",
+            list.join(", ")
+        );
+        self.client.batch(&sql).await.map(drop).map_err(|error| match error.code() {
+            Some("57014" | "55P03" | "40P01") => abort(Abort::LockNotGranted, error),
+            Some("42P01") => abort(Abort::IdentityChanged, error),
+            _ => own(error),
+        })
+    }
+
+    async fn survey(&mut self, depth: Depth) -> Result<Survey, Aborted> {
+        let found =
+            survey::survey(&mut self.client, &self.unit, &self.steps, &self.actions, depth).await;
+        found.map_err(unjudged)
+    }
+
+    /// Looks again, saves, runs, measures.
+    async fn execute(mut self, run: &Run) -> Result<Executed, Aborted> {
+        let survey = self.unchanged(run).await?;
+        let saving = match run.reversible {
+            true => Some(self.save(&survey, run).await?),
+            false => None,
+        };
+        self.perform(&survey, saving).await
+    }
+
+    /// The survey under the locks, if it is what was signed.
+    async fn unchanged(&mut self, run: &Run) -> Result<Survey, Aborted> {
+        let survey = self.survey(Depth::Counted).await?;
+        let fingerprint = self.target.fingerprint(&mut self.client).await.map_err(own)?;
+        // What the verbs are follows from the payload, whose digest is compared.
+        let verbs = run.identity.verbs.clone();
+        let undone = self.undone_by_rollback;
+        let now = preview::preview(self.target, fingerprint, &run.payload, verbs, undone, &survey);
+        if now.identity != run.identity {
+            let words = run.identity.differences(&now.identity).join("; ");
+            return Err(abort(Abort::IdentityChanged, words));
+        }
+        match run.ceiling.admits(&preview::counts(&survey)) {
+            Ok(()) => Ok(survey),
+            Err(exceeded) => Err(abort(Abort::CeilingExceeded, exceeded)),
+        }
+    }
+
+    async fn save(&mut self, survey: &Survey, run: &Run) -> Result<Saving, Aborted> {
+        let subject = Subject {
+            survey,
+            fingerprint: run.identity.fingerprint.clone(),
+            folder: run.restore_point.clone(),
+        };
+        save::save(self.target.setup(), &mut self.client, subject).await.map_err(unsaved)
+    }
+
+    /// Runs the statements and measures what they did.
+    async fn perform(
+        mut self,
+        survey: &Survey,
+        saving: Option<Saving>,
+    ) -> Result<Executed, Aborted> {
+        let before = measure::catalogue(&mut self.client).await.map_err(own)?;
+        measure::sighted(&mut self.client).await.map_err(deviated)?;
+        let baseline = measure::counters(&mut self.client).await.map_err(own)?;
+        self.apply_settings().await?;
+        let mut said = Vec::new();
+        for statement in &self.unit.statements {
+            let tag = self.client.execute(statement).await.map_err(refused)?;
+            if !self.client.in_transaction() {
+                let why = "a statement ended the transaction; it must not be trusted";
+                return Err(abort(Abort::StatementFailed, why));
+            }
+            said.push(tag);
+        }
+        let counters = measure::settle(&mut self.client).await.map_err(settled)?;
+        self.client.pin().await.map_err(own)?;
+        let mut executed = Executed { client: self.client, said, measured: Counts::new(), saving };
+        executed.measure(survey, &before, &baseline, &counters).await?;
+        Ok(executed)
+    }
+
+    async fn apply_settings(&mut self) -> Result<(), Aborted> {
+        for (name, value) in &self.unit.settings {
+            if !SETTINGS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                let why = format!("a unit may not carry the setting `{name}`");
+                return Err(abort(Abort::StatementFailed, why));
+            }
+            let sql = "SELECT pg_catalog.set_config($1, $2, true)";
+            self.client.query(sql, &[name, value]).await.map_err(refused)?;
+        }
+        Ok(())
+    }
+}
+
+impl Executed {
+    async fn measure(
+        &mut self,
+        survey: &Survey,
+        before: &Catalogue,
+        baseline: &Counters,
+        counters: &Counters,
+    ) -> Result<(), Aborted> {
+        let after = measure::catalogue(&mut self.client).await.map_err(own)?;
+        measure::objects(survey, before, &after).map_err(deviated)?;
+        let measured = measure::rows(survey, before, &after, baseline, counters);
+        self.measured = measured.map_err(deviated)?;
+        if let Some(saving) = &mut self.saving {
+            for (table, changed) in saving.left(&mut self.client).await.map_err(unsaved)? {
+                let known = self.measured.entry(table).or_insert(0);
+                *known = changed.max(*known);
+            }
+        }
+        self.measured.retain(|_, rows| *rows > 0);
+        Ok(())
+    }
+}
+
+/// Runs a unit in the partner, where nothing is kept.
+pub(super) async fn rehearse(target: &PostgresTarget, unit: Unit) -> Result<Counts, Aborted> {
+    let mut attempt = Attempt::open(target, unit).await?;
+    if !attempt.undone_by_rollback {
+        let why = "what it does is not undone by rolling back: it is not run just to be measured";
+        return Err(abort(Abort::StatementFailed, why));
+    }
+    attempt.lock().await?;
+    let survey = attempt.survey(Depth::Counted).await?;
+    let mut executed = attempt.perform(&survey, None).await?;
+    let _ = executed.client.batch("ROLLBACK").await;
+    Ok(executed.measured)
+}
+
+/// Tables, in the one order in which everybody locks them.
+fn lockable(survey: &Survey) -> BTreeSet<String> {
+    let tables = survey.rows.values().map(|losing| losing.table.name.clone());
+    tables.collect()
+}
+
+fn abort(abort: Abort, why: impl std::fmt::Display) -> Aborted {
+    Aborted { abort, why: why.to_string() }
+}
+
+/// A statement of ours failed: the server is going away, or somebody is in the way.
+fn own(error: ClientError) -> Aborted {
+    by_code(error, Abort::Interrupted)
+}
+
+/// A statement of the unit failed.
+fn refused(error: ClientError) -> Aborted {
+    by_code(error, Abort::StatementFailed)
+}
+
+fn by_code(error: ClientError, otherwise: Abort) -> Aborted {
+    let kind = match &error {
+        ClientError::Lost(_) => Abort::Interrupted,
+        ClientError::Local(_) => Abort::RestorePointUnproven,
+        ClientError::Server { code, .. } => match code.as_str() {
+            "55P03" | "40P01" | "40001" => Abort::LockNotGranted,
+            "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Abort::Interrupted,
+            _ => otherwise,
+        },
+    };
+    abort(kind, error)
+}
+
+fn unsaved(error: SaveError) -> Aborted {
+    match error {
+        SaveError::Client(error) => by_code(error, Abort::RestorePointUnproven),
+        other => abort(Abort::RestorePointUnproven, other),
+    }
+}
+
+fn unjudged(error: TargetError) -> Aborted {
+    match &error {
+        TargetError::Unreachable(_) => abort(Abort::Interrupted, error),
+        TargetError::Local(_) => abort(Abort::RestorePointUnproven, error),
+        _ => abort(Abort::IdentityChanged, error),
+    }
+}
+
+fn deviated(deviation: Deviation) -> Aborted {
+    match deviation {
+        Deviation::Client(error) => own(error),
+        unsigned @ Deviation::Unsigned(_) => abort(Abort::CeilingExceeded, unsigned),
+        hidden @ Deviation::Hidden(_) => abort(Abort::StatementFailed, hidden),
+    }
+}
+
+/// Deferred constraints and triggers are the unit's own work.
+fn settled(deviation: Deviation) -> Aborted {
+    match deviation {
+        Deviation::Client(error) => refused(error),
+        other => deviated(other),
+    }
+}
