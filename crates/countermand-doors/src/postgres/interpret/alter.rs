@@ -86,7 +86,11 @@ fn table(survey: &mut Survey, stmt: &AlterTableStmt) {
             survey.not_understood("ALTER TABLE has an unknown form");
             continue;
         };
-        let verb = command_verb(command);
+        let verb = match (command_verb(command), stmt.objtype()) {
+            // The options of a view say with whose rights it reads.
+            (verb, ObjectType::ObjectView) if verb == verb::ALTER_OPTIONS => verb::SECURITY_DEFINER,
+            (verb, _) => verb,
+        };
         survey.act_on(verb, kind, stmt.relation.as_ref());
         if verb == verb::NOT_UNDERSTOOD {
             let command = command.subtype().as_str_name();

@@ -3,7 +3,7 @@
 use countermand_core::action::{Action, Object};
 use countermand_core::verb::postgres as verb;
 use pg_query::protobuf::{
-    AConst, DiscardMode, DiscardStmt, FuncCall, Node, SelectStmt, TransactionStmt,
+    AConst, AExprKind, DiscardMode, DiscardStmt, Node, SelectStmt, TransactionStmt,
     TransactionStmtKind, VariableSetKind, VariableSetStmt, a_const,
 };
 use pg_query::{NodeEnum, NodeRef};
@@ -177,10 +177,13 @@ fn set(set: &VariableSetStmt) -> Option<(Action, About)> {
         VariableSetKind::VarSetMulti => return modes(set),
         VariableSetKind::VarSetValue => {
             let value = values(&name, &set.args)?;
-            (setting(settings::classify(&name, Some(&value)), &name), assigned(set, Some(value)))
+            (
+                named_setting(settings::classify(&name, Some(&value)), &name),
+                assigned(set, Some(value)),
+            )
         }
         VariableSetKind::VarSetDefault => {
-            (setting(settings::classify(&name, None), &name), assigned(set, None))
+            (named_setting(settings::classify(&name, None), &name), assigned(set, None))
         }
         VariableSetKind::VarReset => {
             let class = settings::classify(&name, None);
@@ -195,7 +198,7 @@ fn set(set: &VariableSetStmt) -> Option<(Action, About)> {
     })
 }
 
-fn setting(class: SettingClass, name: &str) -> Action {
+fn named_setting(class: SettingClass, name: &str) -> Action {
     Action::new(class.verb(), Object::new("setting", name))
 }
 
@@ -275,37 +278,54 @@ fn literal(constant: &AConst) -> Option<String> {
 }
 
 /// `SELECT set_config('name', 'value', local)` and nothing else: SET in another dress. Anywhere
-/// else the door could not know what is set, nor whether.
+/// else the door could not know what is set, nor whether. pg_dump asks the catalogue first
+/// whether the setting exists: `SELECT set_config(name, …) FROM pg_settings WHERE name = '…'`.
 pub(super) fn set_config(select: &SelectStmt) -> Option<(Action, About)> {
     let [target] = select.target_list.as_slice() else { return None };
     let Some(NodeEnum::ResTarget(target)) = &target.node else { return None };
     let Some(NodeEnum::FuncCall(call)) = &target.val.as_deref()?.node else { return None };
-    let (name, value, local) = set_config_arguments(call)?;
-    let bare = SelectStmt {
-        target_list: select.target_list.clone(),
-        limit_option: select.limit_option,
-        op: select.op,
-        ..SelectStmt::default()
-    };
-    if *select != bare {
-        return None;
-    }
-    let action = setting(settings::classify(&name, Some(&value)), &name);
-    Some((action, About::Session(SessionStatement::Set { name, value: Some(value), local })))
-}
-
-fn set_config_arguments(call: &FuncCall) -> Option<(String, String, bool)> {
     let (["set_config"] | ["pg_catalog", "set_config"]) = name::strings(&call.funcname).as_slice()
     else {
         return None;
     };
     let [setting, value, local] = call.args.as_slice() else { return None };
+    let mut rest = SelectStmt { target_list: Vec::new(), ..select.clone() };
+    let setting = match is_column(setting, "name") {
+        true => if_it_exists(&mut rest)?,
+        false => constant(setting)?,
+    };
+    let empty = SelectStmt { limit_option: rest.limit_option, op: rest.op, ..Default::default() };
+    if rest != empty {
+        return None;
+    }
+    let (setting, value) = (setting.to_ascii_lowercase(), constant(value)?);
     let local = match constant(local)?.as_str() {
         "true" | "t" => true,
         "false" | "f" => false,
         _ => return None,
     };
-    Some((constant(setting)?.to_ascii_lowercase(), constant(value)?, local))
+    let action = named_setting(settings::classify(&setting, Some(&value)), &setting);
+    let set = SessionStatement::Set { name: setting, value: Some(value), local };
+    Some((action, About::Session(set)))
+}
+
+/// Takes `FROM pg_settings WHERE name = '…'` out of `select`, and gives the name.
+fn if_it_exists(select: &mut SelectStmt) -> Option<String> {
+    let condition = select.where_clause.take()?;
+    let Some(NodeEnum::AExpr(equal)) = &condition.node else { return None };
+    let is_equal = name::strings(&equal.name) == ["="] && equal.kind() == AExprKind::AexprOp;
+    let from = std::mem::take(&mut select.from_clause);
+    let [from] = from.as_slice() else { return None };
+    let is_settings = ["pg_settings", "pg_catalog.pg_settings"].contains(&name::any(from).as_str());
+    (is_settings && is_equal && is_column(equal.lexpr.as_deref()?, "name"))
+        .then(|| constant(equal.rexpr.as_deref()?))?
+}
+
+fn is_column(node: &Node, column: &str) -> bool {
+    match &node.node {
+        Some(NodeEnum::ColumnRef(reference)) => name::strings(&reference.fields) == [column],
+        _ => false,
+    }
 }
 
 fn discard(discard: &DiscardStmt) -> (Action, About) {

@@ -112,6 +112,8 @@ const FREE: &[&str] = &[
     "plan_cache_mode",
     "quote_all_identifiers",
     "random_page_cost",
+    // Restricts; its default does not.
+    "restrict_nonsystem_relation_kind",
     "row_security",
     "seq_page_cost",
     "standard_conforming_strings",

@@ -126,6 +126,7 @@ impl Survey {
     fn prepare(&mut self, sql: &str, name: &str, query: &Node) -> Role {
         self.act(verb::PREPARE, "prepared statement", name);
         let inner = Box::new(statement(sql, query));
+        self.because(format!("nothing runs yet; EXECUTE of `{name}` is {}", inner.effect()));
         Role::Session(SessionStatement::Prepare { name: name.to_owned(), inner })
     }
 

@@ -1,7 +1,7 @@
 //! Tables of statements and what they do; hostile texts.
 
-
-
+mod hostile;
+mod session;
 mod table;
 
 use super::{Interpretation, Settings, Statement, interpret};
