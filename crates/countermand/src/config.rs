@@ -147,3 +147,6 @@ fn read_policies(folder: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     policies.sort();
     Ok(policies)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,10 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+/// Seconds that an agent's credential may outlast what was asked for: the gateway reads its clock
+/// twice.
+const SLACK: i64 = 5;
+
 /// Lets `act` happen, signed: shows it, asks for its numbers, signs, submits.
 ///
 /// # Errors
@@ -92,7 +96,7 @@ fn check(
     if parsed.signer != *human {
         return refuse("is for another signer");
     }
-    if !says(&parsed.act, asked) {
+    if !says(&parsed, asked) {
         return refuse("says something else than was asked for");
     }
     match (subject(&parsed.act), change) {
@@ -102,8 +106,8 @@ fn check(
     }
 }
 
-fn says(act: &Act, asked: &PrepareAct) -> bool {
-    match (act, asked) {
+fn says(statement: &Statement, asked: &PrepareAct) -> bool {
+    match (&statement.act, asked) {
         (Act::Approve(subject), PrepareAct::Approve { change, seat }) => {
             subject.change == *change && seat.as_ref().is_none_or(|_| subject.seat == *seat)
         }
@@ -115,9 +119,15 @@ fn says(act: &Act, asked: &PrepareAct) -> bool {
             PrepareAct::Restore { change: asked, overwrite: over },
         ) => change == asked && overwrite == over,
         (
-            Act::AddAgent { agent, grant, .. },
-            PrepareAct::AddAgent { agent: asked, grant: wanted, .. },
-        ) => agent == asked && serde_json::to_value(wanted).is_ok_and(|wanted| wanted == *grant),
+            Act::AddAgent { agent, sponsor, grant, expires },
+            PrepareAct::AddAgent { agent: asked, grant: wanted, lifetime },
+        ) => {
+            let latest = i64::try_from(*lifetime).unwrap_or(i64::MAX).saturating_add(SLACK);
+            agent == asked
+                && *sponsor == statement.signer
+                && expires.duration_since(statement.issued).as_secs() <= latest
+                && serde_json::to_value(wanted).is_ok_and(|wanted| wanted == *grant)
+        }
         (Act::Thaw { what }, PrepareAct::Thaw { what: asked }) => *what == asked.to_string(),
         _ => false,
     }
@@ -143,6 +153,12 @@ fn show(statement: &str, change: Option<&ChangeView>) {
     let mut page = Page::stderr();
     if let Some(change) = change {
         change::view(&mut page, change);
+    }
+    if let Ok(Statement { act: Act::Approve(ReviewSubject { seat: Some(seat), .. }), .. }) =
+        serde_json::from_str(statement)
+    {
+        page.heading("Seat");
+        page.words(&format!("you approve for {seat}"));
     }
     page.quoted("What you sign", "names in it may come from the agent", statement);
     page.eprint();

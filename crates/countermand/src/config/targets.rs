@@ -143,8 +143,11 @@ impl At<'_> {
                 roots: roots.unwrap_or(Roots::Native),
                 name: target.tls_name.clone(),
             }),
-            _ if roots.is_some() || target.tls_name.is_some() => {
-                Err(self.fault("tls", "`tls_roots` and `tls_name` need `tls = \"verify-full\"`"))
+            _ if roots.is_some() => {
+                Err(self.fault("tls_roots", "`tls_roots` needs `tls = \"verify-full\"`"))
+            }
+            _ if target.tls_name.is_some() => {
+                Err(self.fault("tls_name", "`tls_name` needs `tls = \"verify-full\"`"))
             }
             file::Tls::Automatic => Ok(Tls::Automatic),
             file::Tls::Disable => Ok(Tls::Disable),

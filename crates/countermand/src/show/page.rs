@@ -23,8 +23,8 @@ pub enum Tone {
 
 /// No line is broken wider than this, however wide the terminal is.
 const WIDEST: usize = 110;
-/// What is written to a file or a pipe is broken here.
-const PLAIN_WIDTH: usize = 100;
+/// What is written to a file or a pipe is not broken at all.
+const UNBROKEN: usize = usize::MAX;
 
 /// A page of output, written when it is whole.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Page {
         let coloured = terminal.is_term() && unset("NO_COLOR") && !dumb;
         let width = match terminal.size_checked() {
             Some((_, columns)) if terminal.is_term() => usize::from(columns).clamp(40, WIDEST),
-            _ => PLAIN_WIDTH,
+            _ => UNBROKEN,
         };
         Page { text: String::new(), width, coloured }
     }
@@ -110,7 +110,7 @@ impl Page {
 
     /// A label with what it is about.
     pub fn field(&mut self, label: &str, text: &str) {
-        let label = format!("  {label:<14}");
+        let label = format!("  {label:<13} ");
         let label = self.paint(Tone::Dim, &label);
         self.item(&label, text);
     }
@@ -133,8 +133,13 @@ impl Page {
         let heading = self.paint(Tone::Heading, what);
         let _ = writeln!(self.text, "\n{heading}  {note}");
         let bar = self.paint(Tone::Warning, "  │ ");
+        // A line that goes on has a bar too: nothing of the text ever stands without one.
+        let on = self.paint(Tone::Warning, "  ┊ ");
+        let room = self.width.saturating_sub(4).max(20);
         for line in escape::lines(text) {
-            self.item(&bar, &line);
+            for (nth, row) in broken(&line, room).iter().enumerate() {
+                let _ = writeln!(self.text, "{}{row}", if nth == 0 { &bar } else { &on });
+            }
         }
     }
 
@@ -196,6 +201,17 @@ mod tests {
             "\nPayload  written by the agent: untrusted, shown escaped\n  │ drop table t;\n  \
              │ Approved by bob\\u{202e}\n  │ \\u{1b}[1A\n  holds 1 characters outside ASCII: \
              letters may look alike\n"
+        );
+    }
+
+    #[test]
+    fn a_long_line_never_stands_without_a_bar() {
+        let mut page = Page::plain(40);
+        page.untrusted("Payload", &format!("select 1 {} change 7 is harmless", " ".repeat(90)));
+        let rows: Vec<&str> = page.text().lines().skip(2).collect();
+        assert!(
+            rows.len() > 1
+                && rows.iter().all(|row| row.starts_with("  │ ") || row.starts_with("  ┊ "))
         );
     }
 

@@ -231,3 +231,57 @@ fn files(folder: &Path, part: &str) -> Result<Vec<Named>, Failure> {
 fn borrowed(files: &[Named]) -> Vec<(&str, &[u8])> {
     files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    const STATEMENT: &str = concat!(
+        r#"{"act":"thaw","expires":"2026-01-01T00:30:00Z","installation":"acme","#,
+        r#""issued":"2026-01-01T00:00:00Z","nonce":"00","signer":"bob","#,
+        r#""subject":{"what":"everything"}}"#
+    );
+
+    fn signature(namespace: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        let mut make = Command::new("ssh-keygen");
+        make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
+        assert!(make.status().unwrap().success());
+        let mut sign = Command::new("ssh-keygen");
+        sign.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(&key);
+        sign.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = sign.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(STATEMENT.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    fn audited(body: &serde_json::Value) -> Result<Entries, Failure> {
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        let leaf = Leaf::new(0, at, "freeze.off", body, &BTreeMap::new()).unwrap();
+        let mut entries = Entries::default();
+        entries.add(leaf.line().as_bytes()).map(|()| entries)
+    }
+
+    #[test]
+    fn every_signature_in_the_entries_is_verified() {
+        let good = signature(NAMESPACE);
+        let body = |statement: &str, signature: &str| serde_json::json!({ "statement": statement, "signature": signature });
+        let entries = audited(&body(STATEMENT, &good)).unwrap();
+        let signer = entries.signers.keys().next().unwrap();
+        assert!(signer.starts_with("bob SHA256:"), "{signer}");
+        for bad in [
+            body(&STATEMENT.replace("bob", "eve"), &good),
+            body(&STATEMENT.replace(":{", ": {"), &good),
+            body(STATEMENT, &signature("file")),
+            body(STATEMENT, ""),
+            serde_json::json!({ "statement": STATEMENT }),
+            serde_json::json!({ "statement": 1, "signature": good }),
+        ] {
+            let why = audited(&bad).err().unwrap().why;
+            assert!(why.starts_with("entry 0 (freeze.off): its signature"), "{why}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What is refused, with which words, at which line.
+
+use super::*;
+use countermand_doors::postgres::target::connection::{Host, Tls};
+
+const GOOD: &str = r#"installation = "acme"
+state = "state"
+restore_points = "/backups"
+
+[door]
+listen = "127.0.0.1:6432"
+
+[people.alice]
+keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti a"]
+[people.bob]
+keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB1/dIClVjARo8tQ7USN7Vtc9DONVX+PfBhlMdDFBIYX b"]
+
+[reviewers.bob]
+groups = ["dba"]
+[sponsors.alice]
+targets = ["prod"]
+effects = ["read", "destroy"]
+
+[targets.prod]
+kind = "postgres"
+environment = "production"
+host = "db.internal"
+database = "shop"
+tags = ["critical"]
+rehearsal = "staging"
+session = { user = "session", secret = { file = "secrets/session" } }
+executor = { user = "executor", secret = { command = ["pass", "executor"] } }
+[targets.prod.object_tags]
+"audit.*" = ["critical"]
+
+[targets.staging]
+kind = "postgres"
+environment = "staging"
+host = "/run/postgresql"
+database = "shop"
+rehearsal = "none"
+limits = { lock = "500ms" }
+session = { user = "session", secret = { env = "SESSION" } }
+executor = { user = "executor", secret = { env = "EXECUTOR" } }
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("/etc/countermand/countermand.toml"), text)
+}
+
+#[test]
+fn a_configuration_means_what_it_says() {
+    let config = parse(GOOD).unwrap();
+    let humans = &config.installation.humans;
+    let (alice, bob) = (&humans[&"alice".parse().unwrap()], &humans[&"bob".parse().unwrap()]);
+    assert!(!alice.reviewer && alice.sponsors.is_some());
+    assert!(bob.reviewer && bob.sponsors.is_none() && bob.groups.len() == 1);
+    let prod = &config.installation.targets[&"prod".parse().unwrap()];
+    assert!(prod.is_production() && prod.partner == Some("staging".parse().unwrap()));
+    let prod = &config.targets[&"prod".parse().unwrap()];
+    assert_eq!(prod.address.tls, Tls::Automatic);
+    assert_eq!(prod.session.secret, SecretRef::File("/etc/countermand/secrets/session".into()));
+    let staging = &config.targets[&"staging".parse().unwrap()];
+    assert_eq!(staging.address.host, Host::Unix("/run/postgresql".into()));
+    assert_eq!(staging.limits.lock.as_millis(), 500);
+    assert_eq!(config.socket(), Path::new("/etc/countermand/state/countermand.sock"));
+}
+
+/// Every line: what is written, what is written instead, the line of the fault (0: that of the
+/// replaced text), and a part of its words.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("state = \"state\"", "state = 3", "invalid type"),
+    ("state = \"state\"", "stat = \"state\"", "unknown field `stat`"),
+    ("installation = \"acme\"", "installation = \"Acme Inc\"", "is not a name"),
+    ("127.0.0.1:6432", "0.0.0.0:6432", "`tls = {"),
+    (
+        "keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM",
+        "keys = [\"ssh-ed25519 BBBB",
+        "not an OpenSSH public key",
+    ),
+    ("[reviewers.bob]", "[reviewers.carol]", "there is no `[people.carol]`"),
+    ("targets = [\"prod\"]", "targets = [\"shop\"]", "there is no `[targets.shop]`"),
+    ("\"destroy\"", "\"destry\"", "unknown variant `destry`"),
+    ("kind = \"postgres\"", "kind = \"mysql\"", "unknown variant `mysql`"),
+    ("rehearsal = \"staging\"", "rehearsal = \"stage\"", "there is no `[targets.stage]`"),
+    ("rehearsal = \"staging\"", "rehearsal = \"prod\"", "is production"),
+    ("\"audit.*\"", "\"a*t.*\"", "is not a pattern"),
+    ("lock = \"500ms\"", "lock = \"0s\"", "longer than nothing"),
+    (
+        "user = \"executor\", secret = { command",
+        "user = \"session\", secret = { command",
+        "two roles",
+    ),
+    ("tags = [\"critical\"]", "disposable = true", "production is not disposable"),
+    ("tags = [\"critical\"]", "tls_name = \"x\"", "verify-full"),
+];
+
+#[test]
+fn every_fault_has_a_line_and_a_remedy() {
+    for (good, bad, words) in REFUSED {
+        let at = GOOD.find(good).unwrap_or_else(|| panic!("{good}"));
+        let line = 1 + GOOD[..at].matches('\n').count();
+        let error = parse(&GOOD.replacen(good, bad, 1)).unwrap_err();
+        let ConfigError::Fault { line: found, message, .. } = &error else { panic!("{error}") };
+        assert!(message.contains(words), "{bad}: {message}");
+        assert!(found.abs_diff(line) <= 1, "{bad}: line {found}, not {line}: {message}");
+        let shown = format!("/etc/countermand/countermand.toml:{found}: ");
+        assert!(error.to_string().starts_with(&shown), "{error}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_asked_for() {
+    for (line, words) in [
+        ("rehearsal = \"none\"\n", "rehearsal = \"none\""),
+        ("restore_points = \"/backups\"\n", "missing field `restore_points`"),
+        ("database = \"shop\"\n", "missing field `database`"),
+    ] {
+        let error = parse(&GOOD.replacen(line, "", 1)).unwrap_err();
+        assert!(error.to_string().contains(words), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_written_secret_is_refused_and_not_repeated() {
+    let reference = "secret = { env = \"SESSION\" }";
+    for secret in [
+        "secret = \"hunter2\"",
+        "secret = 31337",
+        "secret = { password = \"hunter2\" }",
+        "secret = { env = \"hunter2\" }",
+        "secret = { file = \"a\", env = \"HUNTER\" }",
+        "secret = { command = \"hunter2\" }",
+        "secret = [\"hunter2\"]",
+        "password = \"hunter2\"",
+    ] {
+        let error = parse(&GOOD.replacen(reference, secret, 1)).unwrap_err().to_string();
+        assert!(error.contains("file = \"…\""), "{secret}: {error}");
+        assert!(!error.contains("hunter2") && !error.contains("31337"), "{secret}: {error}");
+    }
+    // Nor does a mistake elsewhere on the line.
+    let broken = GOOD.replacen(reference, "secret = { env = \"hunter2", 1);
+    assert!(!parse(&broken).unwrap_err().to_string().contains("hunter2"));
+}
+
+#[test]
+fn one_key_is_one_human() {
+    let line = GOOD.lines().nth(8).unwrap();
+    let other = GOOD.lines().nth(10).unwrap();
+    let error = parse(&GOOD.replace(other, line)).unwrap_err().to_string();
+    assert!(error.contains("the same key"), "{error}");
+}
+
+#[test]
+fn a_partner_that_is_the_same_database_is_refused() {
+    let same = GOOD.replace("/run/postgresql", "db.internal");
+    let error = parse(&same).unwrap_err().to_string();
+    assert!(error.contains("the same database"), "{error}");
+}
+
+#[test]
+fn alone_the_one_human_confirms() {
+    let start = GOOD.find("[people.bob]").unwrap();
+    let end = GOOD.find("[reviewers.bob]").unwrap();
+    let solo =
+        GOOD.replace(&GOOD[start..end], "").replace("[reviewers.bob]\ngroups = [\"dba\"]\n", "");
+    let config = parse(&solo).unwrap();
+    assert!(config.installation.is_solo());
+    assert_eq!(config.installation.seats().len(), 1);
+}

@@ -1,0 +1,5 @@
+//! The real binary, from the outside.
+
+mod cli;
+mod gateway;
+mod socket;
