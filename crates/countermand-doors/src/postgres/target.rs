@@ -14,6 +14,7 @@ pub mod connection;
 mod measure;
 mod preview;
 mod programs;
+mod restore;
 mod run;
 mod save;
 mod saved;
@@ -204,7 +205,7 @@ impl Target for PostgresTarget {
     }
 
     async fn run(&self, permit: Permit<Run>) -> Result<Ran, Aborted> {
-        run::run(self, permit.spend()).await
+        run::run(self, permit.spend()).await.map(run::Waiting::into_ran)
     }
 
     async fn fate(&self, token: &CommitToken) -> Result<Fate, TargetError> {
@@ -216,12 +217,10 @@ impl Target for PostgresTarget {
         folder: PathBuf,
         restore_point: &RestorePoint,
     ) -> Result<RestorePlan, TargetError> {
-        let _ = (folder, restore_point);
-        Err(TargetError::Local("not yet".to_owned()))
+        restore::plan(self, folder, restore_point).await
     }
 
     async fn restore(&self, permit: Permit<Restore>) -> Result<Restored, TargetError> {
-        let _ = permit;
-        Err(TargetError::Local("not yet".to_owned()))
+        restore::restore(self, permit.spend()).await
     }
 }

@@ -125,8 +125,9 @@ pub(super) async fn counters(client: &mut Client) -> Result<Counters, ClientErro
         SELECT 2613, pg_catalog.int8pl(pg_catalog.pg_stat_get_xact_tuples_updated(2613),
             pg_catalog.pg_stat_get_xact_tuples_deleted(2613))";
     let rows = client.query(sql, &[]).await?;
-    let pair =
-        |row: &super::client::Row| Some((catalog::number::<u32>(row, 0)?, catalog::number::<u64>(row, 1)?));
+    let pair = |row: &super::client::Row| {
+        Some((catalog::number::<u32>(row, 0)?, catalog::number::<u64>(row, 1)?))
+    };
     let mut counters = Counters::new();
     for (relation, changed) in rows.iter().filter_map(pair) {
         let known = counters.entry(relation).or_insert(0_u64);

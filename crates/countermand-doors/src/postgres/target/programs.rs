@@ -66,6 +66,14 @@ pub(super) async fn contents(setup: &Setup, dump: &Path) -> Result<Vec<Entry>, P
     Ok(entries(&list))
 }
 
+impl Entry {
+    /// Whether it creates one of these.
+    pub(super) fn is_one_of(&self, places: &BTreeSet<Address>) -> bool {
+        let place = Address { class: self.class, object: self.object, part: 0 };
+        self.class != 0 && places.contains(&place)
+    }
+}
+
 fn entries(list: &str) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for line in list.lines() {
@@ -97,11 +105,8 @@ fn entry(line: &str) -> Option<Entry> {
 /// place of its own in the catalogue (comments, permissions, ownership, attachment) but needs
 /// one of them.
 pub(super) fn selection(entries: &[Entry], lost: &BTreeSet<Address>) -> Vec<Entry> {
-    let place = |entry: &Entry| Address { class: entry.class, object: entry.object, part: 0 };
-    let chosen: BTreeSet<u32> = (entries.iter())
-        .filter(|entry| entry.class != 0 && lost.contains(&place(entry)))
-        .map(|entry| entry.number)
-        .collect();
+    let chosen: BTreeSet<u32> =
+        (entries.iter()).filter(|entry| entry.is_one_of(lost)).map(|entry| entry.number).collect();
     let comes_along =
         |entry: &Entry| entry.class == 0 && entry.needs.iter().any(|need| chosen.contains(need));
     let keep = |entry: &&Entry| chosen.contains(&entry.number) || comes_along(entry);
@@ -130,7 +135,24 @@ pub(super) async fn statements(
     });
     command.arg("--use-list").arg(list.path()).arg("--file=-").arg(dump);
     let sql = run(command, "pg_restore").await?;
-    String::from_utf8(sql).map_err(|_| fault("pg_restore", "statements that are not UTF-8"))
+    let sql = String::from_utf8(sql);
+    sql.map(unrestricted).map_err(|_| fault("pg_restore", "statements that are not UTF-8"))
+}
+
+/// Without the two lines that keep `psql` from reading commands of its own in between. The first
+/// stands in the head, before any definition, and its key is random, so no definition holds it.
+fn unrestricted(sql: String) -> String {
+    let is_head = |line: &&str| line.is_empty() || line.starts_with("--") || line.starts_with('\\');
+    let mut head = sql.lines().take_while(is_head);
+    let Some(key) = head.find_map(|line| line.strip_prefix("\\restrict ")) else {
+        return sql;
+    };
+    let (on, off) = (format!("\\restrict {key}"), format!("\\unrestrict {key}"));
+    let kept = sql.split_inclusive('\n').filter(|line| {
+        let line = line.trim_end_matches('\n');
+        line != on && line != off
+    });
+    kept.collect()
 }
 
 fn fault(program: &str, why: &str) -> ProgramError {
@@ -215,6 +237,12 @@ async fn run(mut command: Command, name: &str) -> Result<Vec<u8>, ProgramError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_lines_with_the_key_are_left_out() {
+        let sql = "--\n\\restrict k1\nSELECT 1;\n\\unrestrict k2\n\\unrestrict k1\n".to_owned();
+        assert_eq!(unrestricted(sql), "--\nSELECT 1;\n\\unrestrict k2\n");
+    }
 
     const LIST: &str = "\
 ;\n; Archive created at 2026\n;\n

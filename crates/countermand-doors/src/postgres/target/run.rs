@@ -12,8 +12,9 @@ use super::{PostgresTarget, preview};
 use countermand_core::action::Action;
 use countermand_core::change::{Abort, CommitToken, Outcome, RestorePoint};
 use countermand_core::preview::Counts;
-use countermand_engine::target::{Aborted, Ended, Ran, Run, TargetError, Verdict};
+use countermand_engine::target::{Aborted, Commit, Ended, Ran, Run, TargetError, Verdict};
 use std::collections::BTreeSet;
+use std::pin::Pin;
 
 /// Settings of a session that a unit may carry: those that change what its texts mean, and
 /// nothing that changes what it may do.
@@ -42,12 +43,21 @@ pub(super) struct Executed {
     /// The server's words for each statement.
     said: Vec<String>,
     /// Rows lost or changed.
-    pub(super) measured: Counts,
+    measured: Counts,
     saving: Option<Saving>,
 }
 
+/// A run that waits for its verdict. Dropped, its connection closes and the server rolls back.
+pub(super) struct Waiting {
+    executed: Executed,
+    /// The restore point, where one was asked for.
+    pub(super) restore_point: Option<RestorePoint>,
+    /// What proves after a crash whether the commit happened.
+    pub(super) token: CommitToken,
+}
+
 /// Up to the verdict.
-pub(super) async fn run(target: &PostgresTarget, run: Run) -> Result<Ran, Aborted> {
+pub(super) async fn run(target: &PostgresTarget, run: Run) -> Result<Waiting, Aborted> {
     let attempt = Attempt::begin(target, &run).await?;
     let mut executed = attempt.execute(&run).await?;
     if let Err(exceeded) = run.ceiling.admits(&executed.measured) {
@@ -61,16 +71,10 @@ pub(super) async fn run(target: &PostgresTarget, run: Run) -> Result<Ran, Aborte
     let rows = executed.client.query(sql, &[]).await.map_err(own)?;
     let transaction = rows.first().map(|row| super::catalog::text(row, 0).to_owned());
     let token = CommitToken {
-        fingerprint: run.identity.fingerprint.clone(),
+        fingerprint: run.identity.fingerprint,
         transaction: transaction.unwrap_or_default(),
     };
-    let (measured, mine) = (executed.measured.clone(), token.clone());
-    let finish = Box::new(move |verdict: Verdict| {
-        let settle: std::pin::Pin<Box<dyn Future<Output = Ended> + Send>> =
-            Box::pin(finish(executed, mine, verdict));
-        settle
-    });
-    Ok(Ran { measured, restore_point, token, finish })
+    Ok(Waiting { executed, restore_point, token })
 }
 
 async fn sealed(saving: Saving) -> Result<RestorePoint, Aborted> {
@@ -78,28 +82,53 @@ async fn sealed(saving: Saving) -> Result<RestorePoint, Aborted> {
     sealed.unwrap_or(Err(SaveError::GivenUp)).map_err(unsaved)
 }
 
-async fn finish(mut executed: Executed, token: CommitToken, verdict: Verdict) -> Ended {
-    let permit = match verdict {
-        Verdict::Commit(permit) => permit.spend(),
-        Verdict::RollBack => {
-            let _ = executed.client.batch("ROLLBACK").await;
-            return Ended::RolledBack("the change was not permitted to commit".to_owned());
-        }
-    };
-    if permit.token != token {
-        let _ = executed.client.batch("ROLLBACK").await;
-        return Ended::RolledBack("the permit is for another transaction".to_owned());
+impl Waiting {
+    /// As the engine takes it.
+    pub(super) fn into_ran(self) -> Ran {
+        let (measured, restore_point) =
+            (self.executed.measured.clone(), self.restore_point.clone());
+        let token = self.token.clone();
+        let finish = Box::new(move |verdict: Verdict| {
+            let commit = match verdict {
+                Verdict::Commit(permit) => Some(permit.spend()),
+                Verdict::RollBack => None,
+            };
+            let settle: Pin<Box<dyn Future<Output = Ended> + Send>> = Box::pin(self.settle(commit));
+            settle
+        });
+        Ran { measured, restore_point, token, finish }
     }
-    match executed.client.batch("COMMIT").await {
-        Ok(tag) if tag == "COMMIT" => {
-            Ended::Committed(Outcome { said: executed.said, measured: executed.measured })
+
+    /// Commits with the right to, for exactly this transaction; otherwise rolls back.
+    pub(super) async fn settle(mut self, commit: Option<Commit>) -> Ended {
+        let why = match commit {
+            Some(commit) if commit.token == self.token => return self.commit().await,
+            Some(_) => "the permit is for another transaction",
+            None => "the change was not permitted to commit",
+        };
+        let _ = self.executed.client.batch("ROLLBACK").await;
+        Ended::RolledBack(why.to_owned())
+    }
+
+    async fn commit(mut self) -> Ended {
+        match self.executed.client.batch("COMMIT").await {
+            Ok(tag) if tag == "COMMIT" => Ended::Committed(Outcome {
+                said: self.executed.said,
+                measured: self.executed.measured,
+            }),
+            Ok(tag) => Ended::RolledBack(format!("the server answered {tag} to COMMIT")),
+            // A server that is being stopped may say so after it has written the commit.
+            Err(ClientError::Server { code, message }) if !code.starts_with("57P") => {
+                Ended::RolledBack(message)
+            }
+            Err(error) => Ended::Unknown(error.to_string()),
         }
-        Ok(tag) => Ended::RolledBack(format!("the server answered {tag} to COMMIT")),
-        // A server that is being stopped may say so after it has written the commit.
-        Err(ClientError::Server { code, message }) if !code.starts_with("57P") => {
-            Ended::RolledBack(message)
-        }
-        Err(error) => Ended::Unknown(error.to_string()),
+    }
+
+    /// Rows lost or changed.
+    #[cfg(test)]
+    pub(super) fn measured(&self) -> &Counts {
+        &self.executed.measured
     }
 }
 

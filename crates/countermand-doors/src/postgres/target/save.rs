@@ -125,6 +125,8 @@ impl Saving {
             gone,
             before,
             after,
+            was: None,
+            left: None,
         };
         let before = format!("{name}.rows");
         let copied = if gone {
@@ -180,7 +182,7 @@ impl Saving {
         client: &mut Client,
     ) -> Result<BTreeMap<String, u64>, SaveError> {
         let mut changed = BTreeMap::new();
-        for (table, saved, scan) in std::mem::take(&mut self.staying) {
+        for (table, mut saved, scan) in std::mem::take(&mut self.staying) {
             let now = format!("{scan}.now");
             self.copy(client, &copy_places(&table), &now).await?;
             let after = saved.after.clone().unwrap_or_default();
@@ -189,7 +191,9 @@ impl Saving {
             let files = (self.folder.file(&saved.before)?, self.folder.file(&after)?);
             let compare =
                 move || difference(&old, &new, (&before_path, files.0), (&after_path, files.1));
-            tokio::task::spawn_blocking(compare).await.map_err(|_| SaveError::GivenUp)??;
+            let (was, left) =
+                tokio::task::spawn_blocking(compare).await.map_err(|_| SaveError::GivenUp)??;
+            (saved.was, saved.left) = (Some(was), Some(left));
             self.folder.remove(&scan)?;
             self.folder.remove(&now)?;
             let rows = self.keep(&saved.before).await?;

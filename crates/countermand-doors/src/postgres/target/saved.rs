@@ -12,8 +12,10 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+mod content;
 mod difference;
 
+pub(super) use content::{Content, Counting};
 pub(super) use difference::difference;
 
 const MANIFEST: &str = "manifest.json";
@@ -84,6 +86,10 @@ pub(super) struct SavedRows {
     pub(super) before: String,
     /// The rows that it put in their place, where the table stays.
     pub(super) after: Option<String>,
+    /// All of the table before, where it stays.
+    pub(super) was: Option<Content>,
+    /// All of the table when the change had run, where it stays.
+    pub(super) left: Option<Content>,
 }
 
 /// A file as it was read back.

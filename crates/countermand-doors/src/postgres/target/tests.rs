@@ -2,15 +2,22 @@
 //! here from behind the permit, which only the engine can make.
 
 mod preview;
+mod restore;
+mod run;
 
 use super::super::scratch::{Options, ScratchServer};
 use super::super::unit::{Parameter, Unit, UnitStatement};
 use super::connection::{Address, Host, Login, Tls};
+use super::run::Waiting;
 use super::{PostgresTarget, Setup};
 use crate::secret::SecretRef;
+use countermand_core::change::{CommitToken, RestorePoint};
 use countermand_core::preview::Preview;
-use countermand_core::request::Payload;
-use countermand_engine::target::{Target as _, TargetError};
+use countermand_core::radius::Reversibility;
+use countermand_core::request::ChangeNumber;
+use countermand_engine::target::{
+    Aborted, Commit, Ended, Restore, Restored, Run, Target as _, TargetError,
+};
 use secrecy::ExposeSecret as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +92,70 @@ fn with_parameters(mut unit: Unit, parameters: &[&str]) -> Unit {
     unit
 }
 
-fn payload(sql: &str) -> Payload {
-    unit(sql).to_payload()
+fn commit(token: &CommitToken) -> Option<Commit> {
+    Some(Commit { token: token.clone() })
+}
+
+impl Site {
+    /// The permit that a preview leads to.
+    fn permit(&self, unit: &Unit, preview: Preview, folder: &str) -> Run {
+        Run {
+            change: ChangeNumber(7),
+            attempt: 1,
+            payload: unit.to_payload(),
+            identity: preview.identity,
+            ceiling: preview.ceiling,
+            reversible: preview.reversibility == Reversibility::Restorable,
+            restore_point: self.folder(folder),
+        }
+    }
+
+    /// Previews, and runs up to the verdict.
+    async fn run(&self, sql: &str, folder: &str) -> Result<Waiting, Aborted> {
+        let unit = unit(sql);
+        let preview = self.preview_unit(&unit).await.unwrap();
+        super::run::run(&self.target, self.permit(&unit, preview, folder)).await
+    }
+
+    /// Previews, runs and commits.
+    async fn change(&self, sql: &str, folder: &str) -> RestorePoint {
+        let waiting = self.run(sql, folder).await.unwrap();
+        let (token, point) = (waiting.token.clone(), waiting.restore_point.clone());
+        let ended = waiting.settle(commit(&token)).await;
+        assert!(matches!(ended, Ended::Committed(_)), "{ended:?}");
+        point.expect("a restore point")
+    }
+
+    async fn restore(
+        &self,
+        point: &RestorePoint,
+        overwrite: bool,
+    ) -> Result<Restored, TargetError> {
+        let folder = self.folder(&point.folder);
+        let restore =
+            Restore { change: ChangeNumber(7), folder, restore_point: point.clone(), overwrite };
+        super::restore::restore(&self.target, restore).await
+    }
+
+    /// Every definition, as `pg_dump` writes it.
+    async fn schema(&self) -> String {
+        let mut command = tokio::process::Command::new(self.server.tools().program("pg_dump"));
+        command.arg("-h").arg(self.server.directory()).args(["-U", "postgres", "--schema-only"]);
+        command.args(["-p", &self.server.address().port().to_string(), "postgres"]);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Newer versions of the program write a random key into every dump.
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("\\"));
+        let mut lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        // Objects of equal rank come in the order of their names and then of their places.
+        lines.sort_unstable();
+        lines.join("\n")
+    }
+
+    /// All rows of these tables, in an order of their own.
+    async fn rows(&self, tables: &[&str]) -> String {
+        let each = tables.iter().map(|t| format!("SELECT '{t}', t::text FROM {t} t ORDER BY 2;"));
+        self.psql(&each.collect::<String>()).await
+    }
 }

@@ -5,19 +5,20 @@
 //! transaction that sees a row is open its place is not used again, so a row is untouched
 //! exactly where both lines are equal.
 
-use super::{SavedError, io};
+use super::{Content, SavedError, io};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 /// Writes the lines of `old` that `new` does not have to `before`, and those of `new` that `old`
-/// does not have to `after`, each without its first two fields.
+/// does not have to `after`, each without its first two fields. Returns what all of `old` and all
+/// of `new` are.
 pub(in super::super) fn difference(
     old: &Path,
     new: &Path,
     before: (&Path, File),
     after: (&Path, File),
-) -> Result<(), SavedError> {
+) -> Result<(Content, Content), SavedError> {
     let (mut old, mut new) = (Lines::open(old)?, Lines::open(new)?);
     let (mut before, mut after) = (Output::new(before), Output::new(after));
     let (mut left, mut right) = (old.next()?, new.next()?);
@@ -50,7 +51,8 @@ pub(in super::super) fn difference(
         }
     }
     before.finish()?;
-    after.finish()
+    after.finish()?;
+    Ok((old.content, new.content))
 }
 
 struct Line {
@@ -58,16 +60,24 @@ struct Line {
     text: Vec<u8>,
 }
 
+impl Line {
+    /// The row alone; a table without columns has rows without fields.
+    fn row(&self) -> &[u8] {
+        self.text.splitn(3, |byte| *byte == b'\t').nth(2).unwrap_or(b"\n")
+    }
+}
+
 struct Lines<'a> {
     from: BufReader<File>,
     path: &'a Path,
     last: Option<(u32, u16)>,
+    content: Content,
 }
 
 impl Lines<'_> {
     fn open(path: &Path) -> Result<Lines<'_>, SavedError> {
         let file = File::open(path).map_err(io("open", path))?;
-        Ok(Lines { from: BufReader::new(file), path, last: None })
+        Ok(Lines { from: BufReader::new(file), path, last: None, content: Content::default() })
     }
 
     fn next(&mut self) -> Result<Option<Line>, SavedError> {
@@ -82,7 +92,9 @@ impl Lines<'_> {
             return Err(SavedError::Unusable { path: self.path.to_owned(), why });
         };
         self.last = Some(place);
-        Ok(Some(Line { place, text }))
+        let line = Line { place, text };
+        self.content.add(line.row());
+        Ok(Some(line))
     }
 }
 
@@ -105,9 +117,7 @@ impl<'a> Output<'a> {
     }
 
     fn row(&mut self, line: &Line) -> Result<(), SavedError> {
-        let fields = line.text.splitn(3, |byte| *byte == b'\t').nth(2);
-        // A table without columns has rows without fields.
-        self.to.write_all(fields.unwrap_or(b"\n")).map_err(io("write", self.path))
+        self.to.write_all(line.row()).map_err(io("write", self.path))
     }
 
     fn finish(self) -> Result<(), SavedError> {

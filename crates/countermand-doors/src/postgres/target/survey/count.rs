@@ -157,7 +157,7 @@ impl Walk<'_> {
         let question = UnitStatement { sql: sql.to_owned(), parameters };
         self.client.batch("SAVEPOINT counting").await?;
         let answer = self.client.ask(&question).await;
-        self.client.batch("ROLLBACK TO SAVEPOINT counting").await?;
+        self.client.batch("ROLLBACK TO SAVEPOINT counting; RELEASE SAVEPOINT counting").await?;
         match answer {
             Ok(rows) => Ok(Some(rows)),
             Err(ClientError::Server { code, .. }) if code != "57014" => Ok(None),

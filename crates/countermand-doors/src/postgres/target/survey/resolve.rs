@@ -51,7 +51,7 @@ pub(super) async fn resolve(
     client.batch("SAVEPOINT resolve").await?;
     let found = under_path(client, unit, kind, named).await;
     // Also takes back the path, and the lock that resolving took.
-    client.batch("ROLLBACK TO SAVEPOINT resolve").await?;
+    client.batch("ROLLBACK TO SAVEPOINT resolve; RELEASE SAVEPOINT resolve").await?;
     match found {
         Ok(rows) => Ok(rows.first().and_then(address).map_or_else(
             || Resolved::Missing {

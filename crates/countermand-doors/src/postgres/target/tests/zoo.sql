@@ -21,7 +21,7 @@ create function other.atomic() returns bigint language sql begin atomic select c
 create function other.stringy() returns bigint language sql as 'select count(*) from shop.customers';
 create sequence shop.lone start 100;
 grant select on shop.customers to reader; grant update (name) on shop.customers to reader;
-grant usage on schema shop to reader;
+grant usage on schema shop to reader; grant usage on schema shop to app;
 comment on table shop.customers is 'who pays'; comment on column shop.orders.n is 'how many';
 alter table shop.orders enable row level security;
 create policy p on shop.orders for select to reader using (n > 0);
