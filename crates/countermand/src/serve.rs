@@ -26,9 +26,9 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The door for agents.
+    /// What makes restore points.
     #[error("{0}")]
-    Door(String),
+    Tools(String),
 }
 
 /// A running gateway. It stops when [`Gateway::stop`] is called, and not before that.
@@ -45,21 +45,29 @@ impl Gateway {
     /// # Errors
     /// [`ServeError`]; nothing runs then.
     pub async fn start(config: Config, home: Home, clock: Clock) -> Result<Gateway, ServeError> {
-        let path = config.socket();
-        let targets = wiring::targets(&config);
+        let targets = wiring::targets(&config)?;
         let engine = Engine::open(config.installation.clone(), targets, home, clock).await?;
+        let serving = Gateway::listen(&config, engine.clone());
+        if serving.is_err() {
+            engine.shutdown().await;
+        }
+        serving
+    }
+
+    fn listen(config: &Config, engine: Engine) -> Result<Gateway, ServeError> {
+        let address = config.door.listen;
+        // After the engine: its lock shows that no other gateway listens here.
+        let path = config.socket();
+        let socket = Socket::bind(&path).map_err(|source| ServeError::Socket { path, source })?;
         let (stop, stopped) = watch::channel(false);
         let mut running = JoinSet::new();
-        let door = wiring::open_door(&config, &engine, stopped.clone(), &mut running).await?;
-        // After the engine: its lock shows that no other gateway listens here.
-        let socket = Socket::bind(&path).map_err(|source| ServeError::Socket { path, source })?;
         let answering = engine.clone();
         let answer = move |command, peer| {
             let engine = answering.clone();
             async move { engine.control(command, peer).await }
         };
         running.spawn(socket.serve(answer, stopped));
-        Ok(Gateway { engine, door, stop, running })
+        Ok(Gateway { engine, door: address, stop, running })
     }
 
     /// The engine.

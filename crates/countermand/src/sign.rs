@@ -219,3 +219,69 @@ fn ssh_sign(key: &Path, statement: &[u8]) -> Result<String, Failure> {
     }
     Ok(signature)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::change::tests::sample;
+
+    fn statement(change: &ChangeView, signer: &str) -> Statement {
+        let at = "2026-01-02T03:04:05Z".parse().unwrap();
+        Statement {
+            installation: "acme".parse().unwrap(),
+            act: Act::Approve(ReviewSubject {
+                change: change.line.number,
+                requester: change.line.agent.clone(),
+                sponsor: change.line.sponsor.clone(),
+                identity: change.preview.identity.clone(),
+                ceiling: change.preview.ceiling.clone(),
+                reversibility: change.preview.reversibility.clone(),
+                seat: None,
+            }),
+            signer: signer.parse().unwrap(),
+            nonce: "00".to_owned(),
+            issued: at,
+            expires: at,
+        }
+    }
+
+    fn checked(statement: &Statement, asked: &PrepareAct) -> Result<(), Failure> {
+        let text = String::from_utf8(statement.to_bytes()).unwrap();
+        check(&text, &"bob".parse().unwrap(), asked, Some(&sample()))
+    }
+
+    #[test]
+    fn only_what_was_asked_for_and_is_shown_is_signed() {
+        let change = sample();
+        let number = change.line.number;
+        let approve = PrepareAct::Approve { change: number, seat: None };
+        assert!(checked(&statement(&change, "bob"), &approve).is_ok());
+        assert!(checked(&statement(&change, "carol"), &approve).is_err());
+        let other = PrepareAct::Approve { change: ChangeNumber(8), seat: None };
+        assert!(checked(&statement(&change, "bob"), &other).is_err());
+        let seat = Some("dba".parse().unwrap());
+        let seated = PrepareAct::Approve { change: number, seat };
+        assert!(checked(&statement(&change, "bob"), &seated).is_err());
+        let reject = PrepareAct::Reject { change: number, reason: "no".to_owned() };
+        assert!(checked(&statement(&change, "bob"), &reject).is_err());
+        let mut wider = sample();
+        wider.preview.ceiling.rows.values_mut().for_each(|row| row.limit += 1);
+        assert!(checked(&statement(&wider, "bob"), &approve).is_err());
+        let mut elsewhere = sample();
+        elsewhere.preview.identity.fingerprint.push('1');
+        assert!(checked(&statement(&elsewhere, "bob"), &approve).is_err());
+        let text = String::from_utf8(statement(&change, "bob").to_bytes()).unwrap();
+        let spaced = text.replacen(':', ": ", 1);
+        assert!(check(&spaced, &"bob".parse().unwrap(), &approve, Some(&change)).is_err());
+    }
+
+    #[test]
+    fn the_numbers_must_be_typed_back() {
+        let numbers = (ChangeNumber(7), 1_050_000);
+        assert!(typed_back(numbers, Some("7 1050000")).is_ok());
+        assert!(typed_back(numbers, Some("  7   1050000 ")).is_ok());
+        for wrong in ["", "7", "1050000", "7 1000000", "8 1050000", "1050000 7", "7 1050000 y"] {
+            assert!(typed_back(numbers, Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,69 +1,31 @@
 //! From configuration to what the engine and the doors are made of.
 
-use crate::config::Config;
+use crate::config::{Config, PostgresConfig};
 use crate::serve::ServeError;
-use async_trait::async_trait;
-use countermand_core::action::Action;
-use countermand_core::change::Abort;
-use countermand_core::change::{CommitToken, Rehearsal, RestorePoint};
 use countermand_core::name::TargetName;
-use countermand_core::preview::Preview;
-use countermand_core::request::Payload;
-use countermand_engine::target::{
-    Aborted, Fate, Ran, Rehearse, Restore, RestorePlan, Restored, Run, Target, TargetError,
-};
-use countermand_engine::{Engine, Permit};
+use countermand_doors::postgres::scratch::Tools;
+use countermand_doors::postgres::target::{PostgresTarget, Setup};
+use countermand_engine::target::Target;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-/// The targets.
-pub(crate) fn targets(config: &Config) -> BTreeMap<TargetName, Arc<dyn Target>> {
-    let absent = || Arc::new(Absent) as Arc<dyn Target>;
-    config.targets.keys().map(|name| (name.clone(), absent())).collect()
-}
-
-/// Opens the door and serves it among `running`, until told to stop. Gives its address.
-pub(crate) async fn open_door(
+/// The side of every target that faces production. Nothing is connected yet.
+pub(crate) fn targets(
     config: &Config,
-    _engine: &Engine,
-    _stop: watch::Receiver<bool>,
-    _running: &mut JoinSet<()>,
-) -> Result<SocketAddr, ServeError> {
-    Ok(config.door.listen)
-}
-
-/// Nothing behind it: everything is refused.
-struct Absent;
-
-fn absent() -> TargetError {
-    TargetError::Unreachable("nothing is connected".to_owned())
-}
-
-#[async_trait]
-impl Target for Absent {
-    async fn preview(&self, _: &Payload, _: &[Action]) -> Result<Preview, TargetError> {
-        Err(absent())
-    }
-    async fn trial(&self, _: &Preview, _: PathBuf) -> Result<RestorePoint, TargetError> {
-        Err(absent())
-    }
-    async fn rehearse(&self, _: Permit<Rehearse>) -> Result<Rehearsal, TargetError> {
-        Err(absent())
-    }
-    async fn run(&self, _: Permit<Run>) -> Result<Ran, Aborted> {
-        Err(Aborted { abort: Abort::Interrupted, why: absent().to_string() })
-    }
-    async fn fate(&self, _: &CommitToken) -> Result<Fate, TargetError> {
-        Err(absent())
-    }
-    async fn plan_restore(&self, _: PathBuf, _: &RestorePoint) -> Result<RestorePlan, TargetError> {
-        Err(absent())
-    }
-    async fn restore(&self, _: Permit<Restore>) -> Result<Restored, TargetError> {
-        Err(absent())
-    }
+) -> Result<BTreeMap<TargetName, Arc<dyn Target>>, ServeError> {
+    let tools = Tools::find().map_err(|error| ServeError::Tools(error.to_string()))?;
+    let target = |(name, postgres): (&TargetName, &PostgresConfig)| {
+        let setup = Setup {
+            name: name.clone(),
+            address: postgres.address.clone(),
+            executor: postgres.executor.clone(),
+            tags: config.installation.targets[name].object_tags.clone(),
+            statement_timeout: postgres.limits.statement,
+            lock_wait: postgres.limits.lock,
+            lock_hold: postgres.limits.unavailable,
+            programs: tools.directory().to_owned(),
+        };
+        (name.clone(), Arc::new(PostgresTarget::new(setup)) as Arc<dyn Target>)
+    };
+    Ok(config.targets.iter().map(target).collect())
 }

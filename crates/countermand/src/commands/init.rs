@@ -169,7 +169,9 @@ fn roles(answers: &Answers) -> String {
     format!(
         "CREATE ROLE countermand_session LOGIN PASSWORD '…';\n\
          GRANT CONNECT ON DATABASE {database} TO countermand_session;\n\
-         GRANT pg_read_all_data, pg_write_all_data TO countermand_session;\n\
+         -- for every schema that agents may work in:\n\
+         GRANT USAGE ON SCHEMA public TO countermand_session;\n\
+         GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO countermand_session;\n\
          CREATE ROLE countermand_executor LOGIN PASSWORD '…' IN ROLE <owner of the tables>;"
     )
 }

@@ -204,3 +204,6 @@ fn tone_of(state: &str) -> Tone {
         _ => Tone::Plain,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
