@@ -213,8 +213,8 @@ impl Change {
             Event::Voided { preview, .. } => {
                 self.void_approvals();
                 self.preview = (**preview).clone();
-                self.trial = None;
-                self.rehearsal = None;
+                (self.trial, self.trial_failure) = (None, None);
+                (self.rehearsal, self.rehearsal_failure) = (None, None);
             }
             Event::Started { attempt, preview } => {
                 self.attempts = *attempt;

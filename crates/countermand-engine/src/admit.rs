@@ -15,6 +15,9 @@ use countermand_core::preview::Preview;
 use countermand_core::request::{Request, RequestKey};
 use serde_json::{Value, json};
 
+/// Open changes that one agent may have: each costs a backup and a rehearsal.
+const MAX_OPEN: u64 = 20;
+
 /// What a write that flowed leaves to be settled: how it ended.
 #[derive(Debug)]
 #[must_use = "how a write ended must be recorded"]
@@ -49,7 +52,7 @@ impl Engine {
         if let Some(why) = self.is_frozen(&name, &target) {
             return Err(Refusal::Frozen { why });
         }
-        let session = format!("{:016x}", rand::random::<u64>());
+        let session = format!("{}{:016x}", row.generation(), rand::random::<u64>());
         let body = json!({
             "agent": name, "sponsor": row.sponsor, "target": target, "session": session,
             "peer": peer,
@@ -109,7 +112,9 @@ impl Engine {
 
     fn valid(&self, caller: &Caller) -> bool {
         let now = self.0.clock.now();
-        self.authority().agent(&caller.agent).is_some_and(|row| row.is_valid(now))
+        let authority = self.authority();
+        let row = authority.agent(&caller.agent).filter(|row| row.is_valid(now));
+        row.is_some_and(|row| caller.session.starts_with(&row.generation()))
     }
 
     /// Reads are recorded with what else flows within 50 ms; a write's intent is durable first.
@@ -253,6 +258,10 @@ impl Engine {
             if let Some(known) = tx.rows().latest_of(key)?.filter(|c| c.state.is_open()) {
                 return Ok(known);
             }
+            if tx.rows().open_of(&proposal.caller.agent)? >= MAX_OPEN {
+                let why = format!("agent `{}` has {MAX_OPEN} open changes", proposal.caller.agent);
+                return Err(StoreError::Refused(why));
+            }
             let request = Request {
                 number: tx.rows().next_number()?,
                 agent: proposal.caller.agent,
@@ -267,7 +276,12 @@ impl Engine {
             let event = Event::Held { request: Box::new(request), preview: Box::new(preview) };
             tx.open_change(event, &proposal.payload, &proposal.caller.said)
         });
-        let change = opened.await.map_err(|error| unavailable(&error))?;
+        let change = opened.await.map_err(|error| match error {
+            StoreError::Refused(why) => {
+                Refusal::CannotJudge { why: format!("{why}: withdraw some, or wait") }
+            }
+            error => unavailable(&error),
+        })?;
         self.moved();
         Ok(change)
     }

@@ -5,6 +5,7 @@ use crate::installation::Installation;
 use crate::store::{AgentRow, StoreError};
 use countermand_core::action::Action;
 use countermand_core::change::{Change, facts_of};
+use countermand_core::digest::Digest;
 use countermand_core::effect::Effect;
 use countermand_core::evidence::{Evidence, Facts};
 use countermand_core::name::{AgentName, HumanName, TargetName};
@@ -25,6 +26,11 @@ pub(crate) struct Authority {
 }
 
 impl AgentRow {
+    /// Tells this credential's sessions from those of one before it under the same name.
+    pub(crate) fn generation(&self) -> String {
+        Digest::of_bytes(&self.verifier.stored_key).short()
+    }
+
     /// Whether the credential is good at this time.
     pub(crate) fn is_valid(&self, now: Timestamp) -> bool {
         !self.revoked && now < self.expires

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 /// How long a read may wait for its entry.
 const WITHIN: Duration = Duration::from_millis(50);
-/// As many as one entry takes; more make another.
-const ENTRY: usize = 2000;
+/// As many, and as many bytes of descriptions and of payloads, as one entry takes; more make
+/// another. Well below what a leaf may have.
+const ENTRY: usize = 500;
+const ENTRY_BYTES: usize = 256 * 1024;
 
 /// One thing that flowed.
 pub(crate) struct Flowed {
@@ -30,7 +32,13 @@ impl Batch {
 
     fn take(&self) -> Vec<Flowed> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = waiting.len().min(ENTRY);
+        let mut bytes = 0;
+        let fits = |flowed: &&Flowed| {
+            let first = bytes == 0;
+            bytes += flowed.text.len() + flowed.what.to_string().len();
+            first || bytes <= ENTRY_BYTES
+        };
+        let n = waiting.iter().take(ENTRY).take_while(fits).count();
         waiting.drain(..n).collect()
     }
 }

@@ -7,14 +7,14 @@ use crate::store::StoreError;
 use countermand_core::change::{Change, Recorded};
 use countermand_core::request::ChangeNumber;
 use countermand_ledger::leaf::Leaf;
-use countermand_ledger::text::SealedText;
+use countermand_ledger::text::{Digest, SealedText};
 use std::collections::BTreeMap;
 
 impl Engine {
     /// Recomputes every change from the ledger's own bytes.
     pub(crate) fn consistency(&self) -> Result<Consistency, StoreError> {
         let lines = self.0.store.read(|rows| rows.leaves(0, u64::MAX))?;
-        let previews = self.previews(lines.len() as u64)?;
+        let texts = self.opened_texts(lines.len() as u64)?;
         let mut found = Consistency {
             changes: 0,
             entries: lines.len() as u64,
@@ -28,7 +28,7 @@ impl Engine {
                 Ok(leaf) if leaf.index() != index as u64 => {
                     found.differences.push(format!("entry {index} says it is {}", leaf.index()));
                 }
-                Ok(leaf) => collect(&leaf, &previews, &mut histories, &mut found.differences),
+                Ok(leaf) => collect(&leaf, &texts, &mut histories, &mut found.differences),
             }
         }
         for number in self.0.store.read(|rows| rows.numbers(false))? {
@@ -70,21 +70,25 @@ impl Engine {
         Ok(())
     }
 
-    /// The previews that lie beside their entries, opened.
-    fn previews(&self, size: u64) -> Result<BTreeMap<u64, Vec<u8>>, StoreError> {
-        let sealed = self.0.store.read(|rows| rows.texts(0, size))?;
-        let opened = sealed.iter().filter_map(|line| {
-            let text = SealedText::parse(line.as_bytes()).ok()?;
-            let preview = (text.name() == "preview").then(|| text.open(&self.0.keys.texts).ok())?;
-            Some((text.index(), preview?.text().to_vec()))
-        });
-        Ok(opened.collect())
+    /// What lies beside the entries, opened, and held against their digests.
+    fn opened_texts(&self, size: u64) -> Result<Texts, StoreError> {
+        let mut texts = Texts::new();
+        for line in self.0.store.read(|rows| rows.texts(0, size))? {
+            let Ok(sealed) = SealedText::parse(line.as_bytes()) else { continue };
+            let Ok(open) = sealed.open(&self.0.keys.texts) else { continue };
+            let beside = texts.entry(sealed.index()).or_default();
+            beside.insert(sealed.name().to_owned(), (open.digest(), open.text().to_vec()));
+        }
+        Ok(texts)
     }
 }
 
+/// Texts with their digests, by entry and name.
+type Texts = BTreeMap<u64, BTreeMap<String, (Digest, Vec<u8>)>>;
+
 fn collect(
     leaf: &Leaf,
-    previews: &BTreeMap<u64, Vec<u8>>,
+    texts: &Texts,
     histories: &mut BTreeMap<ChangeNumber, Vec<Recorded>>,
     differences: &mut Vec<String>,
 ) {
@@ -93,8 +97,10 @@ fn collect(
     }
     let index = leaf.index();
     let number = leaf.body().get("change").and_then(serde_json::Value::as_u64).map(ChangeNumber);
-    let preview = previews.get(&index).map(Vec::as_slice);
-    let event = record::event_of(leaf.kind(), leaf.at(), leaf.body(), preview);
+    let beside = texts.get(&index).into_iter().flatten();
+    let own = beside.filter(|(name, (digest, _))| leaf.texts().get(*name) == Some(digest));
+    let own = own.map(|(name, (_, text))| (name.clone(), text.clone())).collect();
+    let event = record::event_of(leaf.kind(), leaf.at(), leaf.body(), &own);
     match (number, event) {
         (Some(number), Ok(event)) => histories.entry(number).or_default().push(event),
         (None, _) => differences.push(format!("entry {index}: it names no change")),

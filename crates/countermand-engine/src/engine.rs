@@ -15,7 +15,11 @@ use countermand_core::policy::PolicyError;
 use countermand_core::request::ChangeNumber;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+
+/// How long a stop waits for what runs.
+const LAST_RUNS: Duration = Duration::from_secs(30);
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) moved: watch::Sender<u64>,
     /// Changes whose evidence is being gathered.
     pub(crate) preparing: Mutex<BTreeSet<ChangeNumber>>,
+    /// One change at a time is prepared for one target, however many an agent asks for.
+    pub(crate) benches: BTreeMap<TargetName, Arc<tokio::sync::Mutex<()>>>,
     /// One execution at a time in one target: radii that overlap never run side by side.
     pub(crate) lanes: BTreeMap<TargetName, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) stranger: [u8; 32],
@@ -87,8 +93,10 @@ impl Engine {
         let agents = store.read(|rows| rows.agents())?;
         let authority = Authority::new(&installation, agents)?;
         let freezer = Freezer::new(store.read(|rows| rows.frozen())?);
+        let stranger = keys.stranger();
         let publisher = Publisher::new(installation.ledger.clone());
-        let lanes = targets.keys().map(|name| (name.clone(), Arc::default())).collect();
+        let each = || targets.keys().map(|name| (name.clone(), Arc::default())).collect();
+        let (lanes, benches) = (each(), each());
         let engine = Engine(Arc::new(Inner {
             installation,
             targets,
@@ -102,7 +110,8 @@ impl Engine {
             moved: watch::Sender::new(0),
             preparing: Mutex::default(),
             lanes,
-            stranger: rand::random(),
+            benches,
+            stranger,
             stopping: watch::Sender::new(false),
             publisher,
             _lock: lock,
@@ -130,7 +139,8 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.0.stopping.send_replace(true);
         for lane in self.0.lanes.values() {
-            let _ended = lane.lock().await;
+            // What does not end in time is found out at the next start.
+            let _ended = tokio::time::timeout(LAST_RUNS, lane.lock()).await;
         }
         self.flush_batch().await;
         let body = serde_json::json!({});

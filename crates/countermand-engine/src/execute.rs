@@ -6,7 +6,7 @@
 use crate::engine::Engine;
 use crate::permit::Permit;
 use crate::store::StoreError;
-use crate::target::{Aborted, Commit, Ended, Ran, Run, Verdict};
+use crate::target::{Aborted, Commit, Ended, Ran, Run, TargetError, Verdict};
 use countermand_core::change::{Abort, Change, Event, State};
 use countermand_core::policy::Decision;
 use countermand_core::preview::Preview;
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// How often the engine looks whether a cooling has ended or a request has expired.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the engine waits before it tries again what somebody else is in the way of.
+const AGAIN: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Starts what has all its evidence, until told to stop.
@@ -39,7 +41,14 @@ impl Engine {
     async fn look(&self) -> Result<(), StoreError> {
         let open = self.0.store.read(|rows| rows.numbers(true))?;
         for number in open.into_iter().rev() {
-            let change = self.0.store.read(|rows| rows.change(number))?;
+            let change = match self.0.store.read(|rows| rows.change(number)) {
+                Ok(change) => change,
+                Err(error) => {
+                    // One change that cannot be read must not stop the others.
+                    tracing::error!(%number, %error, "the change cannot be read");
+                    continue;
+                }
+            };
             if change.is_overdue(self.0.clock.now()) {
                 self.record(number, Event::Expired).await?;
             } else if self.may_start(&change) {
@@ -80,7 +89,7 @@ impl Engine {
     /// The nine lines that a change's life comes down to.
     async fn execute(&self, number: ChangeNumber) -> Result<(), StoreError> {
         let Some((change, fresh)) = self.still_the_same(number).await? else { return Ok(()) };
-        let change = self.started(change, fresh).await?;
+        let Some(change) = self.started(change, fresh).await? else { return Ok(()) };
         let ran = match self.run(&change).await {
             Ok(ran) => ran,
             Err(aborted) => return self.rolled_back(&change, aborted).await,
@@ -114,9 +123,15 @@ impl Engine {
         }
         let fresh = match self.fresh_preview(&change).await {
             Ok(fresh) => fresh,
-            Err(why) => {
-                tracing::warn!(%number, why, "the target cannot be measured now");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            Err(TargetError::Refused { message, .. } | TargetError::CannotJudge(message)) => {
+                let by = "the gateway".to_owned();
+                let reason = format!("it cannot be measured as it was: {message}");
+                self.record(number, Event::CoolingStopped { by, reason }).await?;
+                return Ok(None);
+            }
+            Err(error) => {
+                tracing::warn!(%number, %error, "the target cannot be measured now");
+                tokio::time::sleep(AGAIN).await;
                 return Ok(None);
             }
         };
@@ -133,12 +148,11 @@ impl Engine {
         Ok(Some((change, fresh)))
     }
 
-    async fn fresh_preview(&self, change: &Change) -> Result<Preview, String> {
-        let target = self.target_of(change)?;
+    async fn fresh_preview(&self, change: &Change) -> Result<Preview, TargetError> {
+        let target = self.target_of(change).map_err(TargetError::Local)?;
         let stored = self.0.store.read(|rows| rows.payload(change.request.number));
-        let stored = stored.map_err(|error| error.to_string())?;
-        let fresh = target.preview(&stored.payload, &change.request.actions).await;
-        fresh.map_err(|error| error.to_string())
+        let stored = stored.map_err(|error| TargetError::Local(error.to_string()))?;
+        target.preview(&stored.payload, &change.request.actions).await
     }
 
     fn differences(&self, change: &Change, fresh: &Preview) -> Vec<String> {
@@ -165,11 +179,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the start durable. Two starters cannot both: the store takes one event a version.
-    async fn started(&self, change: Change, fresh: Preview) -> Result<Change, StoreError> {
+    /// Makes the start durable, if nothing happened to the change since it was judged: no two
+    /// starters, and nobody who stopped the cooling meanwhile. Nothing otherwise.
+    async fn started(&self, change: Change, fresh: Preview) -> Result<Option<Change>, StoreError> {
+        let (number, version) = (change.request.number, change.version);
         let attempt = change.attempts + 1;
         let event = Event::Started { attempt, preview: Box::new(fresh) };
-        self.record(change.request.number, event).await
+        let started = self.0.store.write(move |tx| tx.record_at(number, version, event)).await;
+        match started {
+            Ok(change) => {
+                self.moved();
+                Ok(Some(change))
+            }
+            Err(StoreError::Moved(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn run(&self, change: &Change) -> Result<Ran, Aborted> {
@@ -190,9 +214,13 @@ impl Engine {
             identity: change.preview.identity.clone(),
             ceiling: change.preview.ceiling.clone(),
             reversible: change.preview.reversibility == Reversibility::Restorable,
-            restore_point: self.0.installation.restore_points.join(folder),
+            restore_point: self.restore_point_folder(&folder).map_err(interrupted)?,
         });
-        target.run(permit).await
+        let mut ran = target.run(permit).await?;
+        if let Some(restore_point) = &mut ran.restore_point {
+            restore_point.folder = folder;
+        }
+        Ok(ran)
     }
 
     /// Policy's last word, with all evidence there; and the ceiling's, whatever the target says.
@@ -229,7 +257,10 @@ impl Engine {
         if change.state != State::Held {
             return Ok(());
         }
-        if abort == Abort::Interrupted {
+        if abort == Abort::LockNotGranted {
+            // Whoever holds it gets time; the lane stays ours, so that nobody overtakes.
+            tokio::time::sleep(AGAIN).await;
+        } else if abort == Abort::Interrupted {
             self.record(number, Event::CoolingRestarted { why }).await?;
         } else if !abort.keeps_approvals() {
             if let Ok(fresh) = self.fresh_preview(&change).await {

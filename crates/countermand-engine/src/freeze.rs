@@ -93,6 +93,22 @@ impl Engine {
         Reply::Done { words: format!("{words} is frozen{note}"), credential: None }
     }
 
+    /// Freezes for as long as this process runs, or until [`Engine::thaw_again`].
+    pub(crate) fn freeze_now(&self, scope: &Scope, why: &str) {
+        self.0.freezer.freeze(scope.to_string(), why.to_owned());
+    }
+
+    /// Ends [`Engine::freeze_now`]; what people froze stays frozen.
+    pub(crate) fn thaw_again(&self, scope: &Scope) -> Result<(), crate::store::StoreError> {
+        let scope = scope.to_string();
+        let frozen = self.0.store.read(|rows| rows.frozen())?;
+        match frozen.into_iter().find(|frozen| frozen.scope == scope) {
+            Some(frozen) => self.0.freezer.freeze(scope, frozen.why),
+            None => self.0.freezer.thaw(&scope),
+        }
+        Ok(())
+    }
+
     /// Thaws what a signed statement named; the caller has recorded it.
     pub(crate) fn thawed(&self, scope: &str) {
         self.0.freezer.thaw(scope);

@@ -21,6 +21,9 @@ pub struct Human {
     pub keys: Vec<PublicKey>,
 }
 
+/// Environments in which plain SSH keys count.
+const PLAIN_KEYS_COUNT_IN: [&str; 3] = ["staging", "test", "development"];
+
 /// How a target stands in the installation.
 #[derive(Clone, Debug)]
 pub struct Placement {
@@ -37,9 +40,10 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Whether only user-verified keys count here.
+    /// Whether only user-verified keys count here: everywhere but in environments that say by
+    /// their name that they are none of production, or that are declared disposable.
     pub fn is_production(&self) -> bool {
-        self.environment.as_str() == "production"
+        !self.disposable && !PLAIN_KEYS_COUNT_IN.contains(&self.environment.as_str())
     }
 }
 

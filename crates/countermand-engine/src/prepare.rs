@@ -4,10 +4,13 @@ use crate::engine::Engine;
 use crate::permit::Permit;
 use crate::store::StoreError;
 use crate::target::{Rehearse, TargetError};
-use countermand_core::change::{Change, Event, Rehearsal, State};
+use countermand_core::change::{Change, Event, Rehearsal, RestorePoint, State};
 use countermand_core::radius::Reversibility;
 use countermand_core::request::ChangeNumber;
 use serde_json::Value;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 impl Engine {
     /// Gathers what a change still lacks and the engine itself can show; one at a time a change.
@@ -17,6 +20,11 @@ impl Engine {
         }
         let engine = self.clone();
         tokio::spawn(async move {
+            let bench = engine.bench_of(number);
+            let _one = match bench {
+                Some(bench) => Some(bench.lock_owned().await),
+                None => None,
+            };
             let done = engine.gather(number).await;
             engine.preparing().remove(&number);
             if let Err(error) = done {
@@ -24,6 +32,11 @@ impl Engine {
             }
             engine.moved();
         });
+    }
+
+    fn bench_of(&self, number: ChangeNumber) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        let change = self.0.store.read(|rows| rows.change(number)).ok()?;
+        self.0.benches.get(&change.request.target).cloned()
     }
 
     async fn gather(&self, number: ChangeNumber) -> Result<(), StoreError> {
@@ -43,13 +56,18 @@ impl Engine {
             return Ok(());
         }
         let number = change.request.number;
-        let folder = format!("change-{number}/trial-{}", change.version);
+        let folder = format!("change-{number}/trial-{:08x}", rand::random::<u32>());
         let event = match self.target_of(change) {
             Err(why) => Event::TrialFailed { why },
             Ok(target) => {
-                let path = self.0.installation.restore_points.join(&folder);
-                match target.trial(&change.preview, path).await {
-                    Ok(restore_point) => Event::TrialTaken { restore_point },
+                let taken = match self.restore_point_folder(&folder) {
+                    Ok(path) => target.trial(&change.preview, path).await,
+                    Err(why) => Err(TargetError::Local(why)),
+                };
+                match taken {
+                    Ok(restore_point) => Event::TrialTaken {
+                        restore_point: RestorePoint { folder, ..restore_point },
+                    },
                     Err(error) => Event::TrialFailed { why: error.to_string() },
                 }
             }
@@ -101,6 +119,17 @@ impl Engine {
         Ok(())
     }
 
+    /// The place of a restore point, with the folders above it made; the last is the target's to
+    /// make, so that nothing is ever written into one that is there.
+    pub(crate) fn restore_point_folder(&self, folder: &str) -> Result<PathBuf, String> {
+        let path = self.0.installation.restore_points.join(folder);
+        let above = path.parent().unwrap_or(&self.0.installation.restore_points);
+        let mut builder = std::fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(above);
+        made.map_err(|error| format!("cannot make `{}`: {error}", above.display()))?;
+        Ok(path)
+    }
+
     pub(crate) fn target_of(
         &self,
         change: &Change,
@@ -118,6 +147,9 @@ fn alike(change: &Change, seen: &countermand_core::preview::Preview) -> Result<(
         roots.sort();
         roots
     };
+    if seen.identity.fingerprint == change.preview.identity.fingerprint {
+        return Err("the partner is this very database: a rehearsal there would be the act".into());
+    }
     if seen.identity.verbs != change.preview.identity.verbs {
         return Err("in the partner the unit does something else".into());
     }

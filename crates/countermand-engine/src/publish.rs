@@ -19,13 +19,21 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Writes ledger files, one at a time.
 pub(crate) struct Publisher {
     folder: PathBuf,
-    /// The tree over what was published; rebuilt from the store at the first use.
-    tree: Mutex<Tree>,
+    state: Mutex<Published>,
+}
+
+/// What is in the files.
+#[derive(Default)]
+struct Published {
+    /// The tree over what was read; rebuilt from the store at the first use.
+    tree: Tree,
+    /// Entries that were written; behind the tree after a write that failed.
+    written: u64,
 }
 
 impl Publisher {
     pub(crate) fn new(folder: PathBuf) -> Publisher {
-        Publisher { folder, tree: Mutex::new(Tree::new()) }
+        Publisher { folder, state: Mutex::default() }
     }
 }
 
@@ -57,18 +65,19 @@ impl Engine {
 
     fn write_files(&self) -> Result<(u64, String), StoreError> {
         let publisher = &self.0.publisher;
-        let mut tree = publisher.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = publisher.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Published { tree, written } = &mut *state;
         let lines = self.0.store.read(|rows| rows.leaves(tree.size(), u64::MAX))?;
         let folder = &publisher.folder;
         for name in ["segments", "texts", "checkpoints"] {
             let mut builder = std::fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(folder.join(name)).map_err(failed)?;
         }
-        let from = tree.size();
         for line in &lines {
             tree.append(Hash::of_leaf(line.as_bytes()));
         }
-        self.write_segments(folder, from, tree.size())?;
+        self.write_segments(folder, *written, tree.size())?;
+        *written = tree.size();
         let at = lines.last().and_then(|line| Leaf::parse(line.as_bytes()).ok());
         let at = at.map_or_else(|| self.0.clock.now(), |leaf| leaf.at().max(self.0.clock.now()));
         let note = self.0.keys.signing.sign(tree.size(), tree.root(), at);

@@ -75,8 +75,8 @@ impl Engine {
             };
             let event = match fate {
                 Ok(Fate::Committed) => {
-                    let said = vec!["found committed after an interruption".to_owned()];
-                    let outcome = Outcome { said, measured: measured.clone() };
+                    // The server's own words were lost with the connection.
+                    let outcome = Outcome { said: Vec::new(), measured: measured.clone() };
                     Event::Executed { outcome, recovered: true }
                 }
                 Ok(Fate::RolledBack) => {

@@ -1,13 +1,14 @@
 //! What humans sign: the engine writes the statement, a human signs it, the engine does it once.
 
 use crate::agents;
-use crate::control::{PrepareAct, Reply};
+use crate::control::{PrepareAct, Reply, Scope};
 use crate::engine::Engine;
 use crate::people::{self, Signed};
 use crate::store::{AgentRow, StoreError};
 use countermand_core::change::{Approval, Change, Event, State};
-use countermand_core::name::{GroupName, HumanName};
+use countermand_core::name::{GroupName, HumanName, TargetName};
 use countermand_core::policy::{Grant, Missing};
+use countermand_core::radius::Reversibility;
 use countermand_core::request::ChangeNumber;
 use countermand_core::statement::{Act, ReviewSubject, Statement};
 use jiff::SignedDuration;
@@ -71,6 +72,7 @@ impl Engine {
         Ok(match wanted {
             PrepareAct::Approve { change, seat } => {
                 let change = load(change)?;
+                self.is_reviewable(&change)?;
                 let subject = self.subject_for(&change, signer, seat)?;
                 (Act::Approve(subject), Some(change))
             }
@@ -92,6 +94,22 @@ impl Engine {
             }
             PrepareAct::Thaw { what } => (Act::Thaw { what: what.to_string() }, None),
         })
+    }
+
+    /// A trial restore point comes before review. One that failed is tried again.
+    fn is_reviewable(&self, change: &Change) -> Result<(), ReviewError> {
+        let number = change.request.number;
+        let lacks =
+            change.trial.is_none() && change.preview.reversibility == Reversibility::Restorable;
+        if change.state != State::Held || !lacks {
+            return Ok(());
+        }
+        self.prepare(number);
+        let before = match &change.trial_failure {
+            Some(why) => format!(" (the last one failed: {why})"),
+            None => String::new(),
+        };
+        no(format!("a trial restore point of change {number} is being taken{before}; look again"))
     }
 
     /// What this reviewer would sign, with the seat they take: the one they name, or the one
@@ -156,14 +174,20 @@ impl Engine {
                 self.restore(&statement, change, overwrite, signed, proof).await
             }
             Act::AddAgent { .. } => self.add_agent(&statement, signed, proof).await,
-            Act::Thaw { what } => self.thaw(&statement, what, proof).await,
+            Act::Thaw { what } => self.thaw(&statement, what, signed, proof).await,
         }
     }
 
     /// In production only a user-verified key made for this use counts.
-    pub(crate) fn key_counts(&self, change: &Change, signed: &Signed) -> Result<(), ReviewError> {
-        let placement = self.0.installation.targets.get(&change.request.target);
-        let production = placement.is_none_or(|placement| placement.is_production());
+    pub(crate) fn key_counts<'a>(
+        &self,
+        mut targets: impl Iterator<Item = &'a TargetName>,
+        signed: &Signed,
+    ) -> Result<(), ReviewError> {
+        let placed = &self.0.installation.targets;
+        let production = targets.any(|target| {
+            placed.get(target).is_none_or(crate::installation::Placement::is_production)
+        });
         if production && !signed.user_verified && !self.0.installation.plain_keys_count {
             return no("in production only a user-verified security key counts: make one with \
                  `ssh-keygen -t ed25519-sk -O verify-required -O application=ssh:countermand` \
@@ -180,7 +204,7 @@ impl Engine {
         proof: Value,
     ) -> Result<Reply, ReviewError> {
         let change = self.0.store.read(|rows| rows.change(subject.change))?;
-        self.key_counts(&change, &signed)?;
+        self.key_counts(std::iter::once(&change.request.target), &signed)?;
         let approval = self.approval(&change, statement, &subject, signed)?;
         let number = subject.change;
         let words = match approval.confirms {
@@ -288,6 +312,7 @@ impl Engine {
                 "an agent may do no more than its sponsor: `{sponsor}` lacks some of it"
             ));
         }
+        self.key_counts(grant.targets.iter(), &signed)?;
         let (credential, verifier) = agents::new_credential();
         let row =
             AgentRow { name: agent.clone(), sponsor, grant, verifier, expires, revoked: false };
@@ -320,8 +345,10 @@ impl Engine {
         &self,
         statement: &Statement,
         what: String,
+        signed: Signed,
         mut proof: Value,
     ) -> Result<Reply, ReviewError> {
+        self.key_counts(self.0.installation.targets.keys(), &signed)?;
         let spent = Spent::of(statement);
         let scope = what.clone();
         if let Some(members) = proof.as_object_mut() {
@@ -346,8 +373,12 @@ impl Engine {
         agent: countermand_core::name::AgentName,
         by: String,
     ) -> Result<Reply, ReviewError> {
-        // Stops first: what is in flight is cut like a freeze, then the credential is gone.
+        // Stops first, like a freeze: what is in flight is cut. Then the credential is gone, and
+        // with it the sessions that it opened.
         let name = agent.clone();
+        if self.authority().agent(&agent).is_some() {
+            self.freeze_now(&Scope::Agent(agent.clone()), "its credential is being revoked");
+        }
         let revoked = self.0.store.write(move |tx| {
             if !tx.revoke_agent(&name)? {
                 return Err(StoreError::Refused(format!("there is no agent `{name}`")));
@@ -356,6 +387,7 @@ impl Engine {
         });
         revoked.await?;
         self.reload_authority()?;
+        self.thaw_again(&Scope::Agent(agent.clone()))?;
         Ok(Reply::Done { words: format!("agent `{agent}` is revoked"), credential: None })
     }
 

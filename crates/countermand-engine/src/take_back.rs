@@ -33,14 +33,15 @@ impl Engine {
         mut proof: Value,
     ) -> Result<Reply, ReviewError> {
         let change = self.executed(number)?;
-        self.key_counts(&change, &signed)?;
-        let restore_point = restore_point_of(&change)?.clone();
+        self.key_counts(std::iter::once(&change.request.target), &signed)?;
         let target = self.target_of(&change).map_err(ReviewError::No)?;
         let lane = self.0.lanes.get(&change.request.target).map(Arc::clone);
         let _alone = match lane {
             Some(lane) => Some(lane.lock_owned().await),
             None => None,
         };
+        // Again, now that nobody else takes it back at the same time.
+        let restore_point = restore_point_of(&self.executed(number)?)?.clone();
         let spent = Spent::of(statement);
         if let Some(members) = proof.as_object_mut() {
             members.insert("change".into(), json!(number));

@@ -104,6 +104,12 @@ impl<'a> Rows<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// How many open changes an agent has.
+    pub(crate) fn open_of(&self, agent: &AgentName) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM change WHERE open = 1 AND agent = ?1";
+        Ok(self.0.query_row(sql, [agent.as_str()], |row| row.get(0))?)
+    }
+
     /// The number the next change gets.
     pub(crate) fn next_number(&self) -> Result<ChangeNumber, StoreError> {
         let sql = "SELECT coalesce(max(number), 0) + 1 FROM change";

@@ -4,7 +4,7 @@ use super::rows::Rows;
 use super::{Keys, StoreError};
 use crate::clock::Clock;
 use crate::record;
-use countermand_core::change::{Change, Event, InvalidTransition, Recorded};
+use countermand_core::change::{Change, Event, Recorded};
 use countermand_core::request::{ChangeNumber, Payload};
 use countermand_ledger::frontier::Frontier;
 use countermand_ledger::leaf::Leaf;
@@ -221,8 +221,31 @@ impl Tx<'_> {
         proof: &serde_json::Value,
     ) -> Result<Change, StoreError> {
         let change = self.rows().change(number)?;
+        self.record_after(change, event, proof)
+    }
+
+    /// As [`Tx::record`], but only if nothing happened since the caller looked.
+    pub(crate) fn record_at(
+        &mut self,
+        number: ChangeNumber,
+        version: u64,
+        event: Event,
+    ) -> Result<Change, StoreError> {
+        let change = self.rows().change(number)?;
+        if change.version != version {
+            return Err(StoreError::Moved(number));
+        }
+        self.record_after(change, event, &serde_json::Value::Null)
+    }
+
+    fn record_after(
+        &mut self,
+        change: Change,
+        event: Event,
+        proof: &serde_json::Value,
+    ) -> Result<Change, StoreError> {
         let recorded = Recorded { at: self.now, event };
-        let after = change.apply(&recorded).map_err(|e: InvalidTransition| e)?;
+        let after = change.apply(&recorded)?;
         self.keep(&after, &recorded, proof, &[])?;
         Ok(after)
     }
@@ -239,7 +262,7 @@ impl Tx<'_> {
         let number = after.request.number;
         let entry = record::entry_of(number, after.version, recorded, proof)?;
         let mut all: Vec<(&str, &[u8])> = texts.to_vec();
-        all.extend(entry.preview.as_deref().map(|preview| ("preview", preview)));
+        all.extend(entry.texts.iter().map(|(name, text)| (*name, text.as_slice())));
         let index = self.append(&entry.kind, &entry.body, &all)?;
         self.connection.execute(
             "INSERT INTO event (number, version, idx, event) VALUES (?1, ?2, ?3, ?4)",

@@ -3,7 +3,6 @@
 use crate::memory::Memory;
 use countermand_core::action::{Action, Object};
 use countermand_core::effect::Effect;
-use countermand_core::name::{AgentName, HumanName};
 use countermand_core::policy::Grant;
 use countermand_core::request::{ChangeNumber, Payload};
 use countermand_core::statement::NAMESPACE;
@@ -60,7 +59,7 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
             .map(|(name, groups)| (name.parse().unwrap(), human(name, groups)))
             .into(),
         targets: [
-            ("prod".parse().unwrap(), place("live", Some("staging"))),
+            ("prod".parse().unwrap(), place("test", Some("staging"))),
             ("staging".parse().unwrap(), place("staging", None)),
         ]
         .into(),
@@ -90,40 +89,42 @@ impl World {
     pub(crate) async fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let installed = installation(folder.path());
-        World::with(folder, installed).await
+        let world = World::built(folder, installed).await;
+        world.let_in().await;
+        world
     }
 
-    pub(crate) async fn with(folder: TempDir, installation: Installation) -> World {
+    /// Without any agent.
+    pub(crate) async fn built(folder: TempDir, installation: Installation) -> World {
         let home = Home::at(folder.path().join("state"));
         home.create("test").unwrap();
         let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
         let prod = Memory::new("prod", &[("billing.costs", 1000), ("shop.orders", 5)]);
         let engine = open(installation, home, clock.clone(), &prod).await.unwrap();
-        let world = World { folder, clock, prod, engine };
-        world.let_in().await;
-        world
+        World { folder, clock, prod, engine }
+    }
+
+    pub(crate) async fn ask_to_let_in(&self) -> Reply {
+        let act =
+            PrepareAct::AddAgent { agent: "bot".parse().unwrap(), grant: grant(), lifetime: 86400 };
+        self.sign("alice", act).await
     }
 
     pub(crate) async fn let_in(&self) {
-        let act =
-            PrepareAct::AddAgent { agent: "bot".parse().unwrap(), grant: grant(), lifetime: 86400 };
-        let reply = self.sign("alice", act).await;
+        let reply = self.ask_to_let_in().await;
         assert!(matches!(reply, Reply::Done { credential: Some(_), .. }), "{reply:?}");
     }
 
-    pub(crate) fn caller(&self) -> Caller {
-        Caller {
-            agent: AgentName::new("bot").unwrap(),
-            sponsor: HumanName::new("alice").unwrap(),
-            session: "s1".into(),
-            said: "psql".into(),
-        }
-    }
-
-    pub(crate) fn proposal(&self, verb: Verb, kind: &str, name: &str, body: &str) -> Proposal {
+    pub(crate) async fn proposal(
+        &self,
+        verb: Verb,
+        kind: &str,
+        name: &str,
+        body: &str,
+    ) -> Proposal {
         let payload = Payload { kind: "memory".into(), body: body.into(), text: body.into() };
         Proposal {
-            caller: self.caller(),
+            caller: self.caller().await,
             target: "prod".parse().unwrap(),
             actions: vec![Action::new(verb, Object::new(kind, name))],
             payload,
@@ -131,10 +132,14 @@ impl World {
         }
     }
 
+    pub(crate) async fn caller(&self) -> Caller {
+        self.engine.open_session("bot", "prod", "psql", "local").await.unwrap()
+    }
+
     /// The agent asks to drop a schema.
     pub(crate) async fn ask(&self, schema: &str) -> Admission<()> {
         let body = format!("drop {schema}");
-        let proposal = self.proposal(postgres::DROP_SCHEMA, "schema", schema, &body);
+        let proposal = self.proposal(postgres::DROP_SCHEMA, "schema", schema, &body).await;
         self.engine.admit(proposal, ()).await.0
     }
 
@@ -168,6 +173,7 @@ impl World {
     }
 
     pub(crate) async fn approve(&self, person: &str, change: u64) -> Reply {
+        self.until(change, |change| change.trial.is_some() || change.line.state != "held").await;
         let act = PrepareAct::Approve { change: ChangeNumber(change), seat: None };
         self.sign(person, act).await
     }

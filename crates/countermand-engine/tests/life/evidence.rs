@@ -1,18 +1,13 @@
 //! Whatever people and agents do, in whatever order: nothing runs without all the evidence that
 //! policy asked for. Shown from the ledger, not from the engine's own word.
 
-#[path = "life/memory.rs"]
-mod memory;
-#[path = "life/world.rs"]
-mod world;
-
+use crate::world::{self, NOBODY, World};
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::{Command, PrepareAct, Reply};
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
-use world::{NOBODY, World};
 
 async fn step(world: &World, random: &mut StdRng, number: u64) {
     let change = ChangeNumber(number);

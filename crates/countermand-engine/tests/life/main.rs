@@ -1,8 +1,7 @@
 //! A change's whole life in the engine, and every way out of it.
 
-#[path = "life/memory.rs"]
+mod evidence;
 mod memory;
-#[path = "life/world.rs"]
 mod world;
 
 use countermand_core::request::ChangeNumber;
@@ -46,9 +45,9 @@ async fn what_destroys_is_held_signed_cooled_and_executed_once() {
 #[tokio::test]
 async fn reads_and_inserts_flow_and_are_in_the_ledger() {
     let world = World::new().await;
-    let select = world.proposal(postgres::SELECT, "table", "orders", "select");
+    let select = world.proposal(postgres::SELECT, "table", "orders", "select").await;
     assert!(matches!(world.engine.admit(select, ()).await.0, Admission::Allowed(_)));
-    let insert = world.proposal(postgres::INSERT, "table", "orders", "insert");
+    let insert = world.proposal(postgres::INSERT, "table", "orders", "insert").await;
     let (admission, receipt) = world.engine.admit(insert, ()).await;
     assert!(matches!(admission, Admission::Allowed(_)));
     world.engine.settle(receipt, true, "INSERT 0 1".into()).await;
@@ -68,7 +67,7 @@ async fn reads_and_inserts_flow_and_are_in_the_ledger() {
 #[tokio::test]
 async fn a_write_that_is_not_measured_is_held() {
     let world = World::new().await;
-    let update = world.proposal(postgres::UPDATE, "table", "orders", "drop shop");
+    let update = world.proposal(postgres::UPDATE, "table", "orders", "drop shop").await;
     let (admission, _) = world.engine.admit(update, ()).await;
     assert!(matches!(admission, Admission::Refused(Refusal::Held { .. })));
 }
@@ -87,6 +86,7 @@ async fn the_sponsor_a_stranger_and_one_human_twice_do_not_count() {
 async fn a_statement_counts_once_and_only_as_it_was_given_out() {
     let world = World::new().await;
     let number = world.held("billing").await;
+    world.prepared(number).await;
     let act = PrepareAct::Approve { change: ChangeNumber(number), seat: None };
     let Reply::Prepared { statement, .. } = world.prepare("bob", act).await else { panic!() };
     let submit = |statement: String, signature: String| {
@@ -108,6 +108,7 @@ async fn a_statement_counts_once_and_only_as_it_was_given_out() {
 async fn a_statement_that_was_made_here_before_is_not_taken_after_it_expired() {
     let world = World::new().await;
     let number = world.held("billing").await;
+    world.prepared(number).await;
     let act = PrepareAct::Approve { change: ChangeNumber(number), seat: None };
     let Reply::Prepared { statement, .. } = world.prepare("bob", act).await else { panic!() };
     world.clock.advance(SignedDuration::from_mins(31));
@@ -123,9 +124,9 @@ async fn in_production_a_plain_key_does_not_count() {
     for placement in installation.targets.values_mut() {
         placement.environment = "production".parse().unwrap();
     }
-    let world = World::with(folder, installation).await;
-    let number = world.held("billing").await;
-    assert!(refused(&world.approve("bob", number).await).contains("security key"));
+    let world = World::built(folder, installation).await;
+    let reply = world.ask_to_let_in().await;
+    assert!(refused(&reply).contains("security key"), "{reply:?}");
 }
 
 #[tokio::test]
@@ -213,13 +214,17 @@ async fn frozen_nothing_flows_and_nothing_starts_until_it_is_thawed() {
     world.engine.control(freeze, NOBODY).await;
     world.approve("bob", number).await;
     world.cool();
-    let select = world.proposal(postgres::SELECT, "table", "orders", "select");
-    let (admission, _) = world.engine.admit(select, ()).await;
-    assert!(matches!(admission, Admission::Refused(Refusal::Frozen { .. })));
-    assert_eq!(world.prod.data.lock().unwrap().runs, 0);
+    let refused = world.engine.open_session("bot", "prod", "psql", "local").await;
+    assert!(matches!(refused, Err(Refusal::Frozen { .. })));
     let thaw = world.sign("carol", PrepareAct::Thaw { what: Scope::Everything }).await;
     assert!(matches!(thaw, Reply::Done { .. }), "{thaw:?}");
     world.until(number, |change| change.line.state == "executed").await;
+    let ledger = Command::Ledger { from: 0, limit: 1000 };
+    let Reply::Ledger { entries, .. } = world.engine.control(ledger, NOBODY).await else {
+        panic!()
+    };
+    let at = |kind: &str| entries.iter().position(|e| e.line.contains(kind)).unwrap();
+    assert!(at("change.approved") < at("freeze.off") && at("freeze.off") < at("change.started"));
 }
 
 #[tokio::test]
@@ -247,7 +252,21 @@ async fn a_revoked_agent_is_a_stranger_and_its_open_change_does_not_start() {
     world.approve("bob", number).await;
     world.cool();
     assert!(world.engine.open_session("bot", "prod", "psql", "local").await.is_err());
-    assert_eq!(world.prod.data.lock().unwrap().runs, 0);
+    let change = world.show(number).await;
+    assert!(change.reasons[0].contains("credential of agent `bot` has ended"), "{change:#?}");
+}
+
+#[tokio::test]
+async fn a_session_of_an_earlier_credential_is_a_stranger() {
+    let world = World::new().await;
+    let select = world.proposal(postgres::SELECT, "table", "orders", "select").await;
+    let revoke = Command::RevokeAgent { agent: "bot".parse().unwrap() };
+    world.engine.control(revoke, NOBODY).await;
+    world.let_in().await;
+    let (admission, _) = world.engine.admit(select, ()).await;
+    assert!(matches!(admission, Admission::Refused(Refusal::Forbidden { .. })));
+    let fresh = world.proposal(postgres::SELECT, "table", "orders", "select").await;
+    assert!(matches!(world.engine.admit(fresh, ()).await.0, Admission::Allowed(_)));
 }
 
 #[tokio::test]
