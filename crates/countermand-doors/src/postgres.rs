@@ -1,6 +1,8 @@
 //! PostgreSQL: the frontend/backend protocol 3.0.
 
+pub mod door;
 pub mod interpret;
+mod refuse;
 pub mod scratch;
 pub mod target;
 pub mod unit;

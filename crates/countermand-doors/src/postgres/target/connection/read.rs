@@ -1,4 +1,4 @@
-//! The direction from the server: frames, as they come.
+//! One direction of a connection: frames, as they come.
 
 use super::ConnectionError;
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -11,7 +11,7 @@ const MAX_WHOLE_ROW: usize = 64 * 1024;
 const HEADER: usize = 5;
 const READ: usize = 32 * 1024;
 
-/// One message of the server, exactly as it came.
+/// One message, exactly as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Bytes);
 
@@ -47,10 +47,11 @@ pub enum Streamed {
     Part(Bytes),
 }
 
-/// The direction from the server.
+/// Reads the frames of one direction.
 pub struct Reader {
     from: Box<dyn AsyncRead + Send + Unpin>,
     with: String,
+    longest: usize,
     buffer: BytesMut,
     /// Bytes of a long row that were not given out yet.
     rest: usize,
@@ -58,8 +59,22 @@ pub struct Reader {
 
 impl Reader {
     pub(super) fn new(from: impl AsyncRead + Send + Unpin + 'static, with: &str) -> Reader {
+        Reader::limited(from, with, MAX_FRAME)
+    }
+
+    /// A reader of somebody who is less trusted: no message may be longer than `longest` bytes.
+    pub(in crate::postgres) fn limited(
+        from: impl AsyncRead + Send + Unpin + 'static,
+        with: &str,
+        longest: usize,
+    ) -> Reader {
         let buffer = BytesMut::with_capacity(READ);
-        Reader { from: Box::new(from), with: with.to_owned(), buffer, rest: 0 }
+        Reader { from: Box::new(from), with: with.to_owned(), longest, buffer, rest: 0 }
+    }
+
+    /// Lets messages be as long as this from now on, in bytes.
+    pub(in crate::postgres) fn allow(&mut self, longest: usize) {
+        self.longest = longest;
     }
 
     /// The next message, whole. Safe to drop and call again.
@@ -70,7 +85,7 @@ impl Reader {
     pub async fn receive(&mut self) -> Result<Frame, ConnectionError> {
         loop {
             if let Some(length) = self.length()? {
-                if length > MAX_FRAME {
+                if length > self.longest {
                     let why = format!("a message of {length} bytes");
                     return Err(ConnectionError::Protocol(why));
                 }

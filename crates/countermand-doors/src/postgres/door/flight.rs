@@ -1,0 +1,474 @@
+//! One flight: messages that go to production together, and what becomes of each answer.
+//!
+//! A flight is a list of steps. A step is what is sent, which answers it has, and who sees them.
+//! Rows are passed on as they arrive, byte for byte; nothing waits for the end of a result.
+
+use super::message;
+use super::output::Output;
+use crate::postgres::interpret::SessionStatement;
+use crate::postgres::target::connection::{
+    CancelKey, ConnectionError, Frame, Reader, Streamed, Writer,
+};
+use bytes::{Bytes, BytesMut};
+use postgres_protocol::message::frontend;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::names::{Bound, Prepared};
+use crate::postgres::refuse::Said;
+
+/// How long what the agent may have waits for what is about to come: most flights then end in
+/// one write.
+const SOON: Duration = Duration::from_millis(2);
+
+/// Why a session ends.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The agent is gone.
+    #[error("the agent's connection: {0}")]
+    Client(ConnectionError),
+    /// Production is gone, and the agent may have been told why by itself.
+    #[error("the target's connection: {0}")]
+    Upstream(ConnectionError),
+    /// It must not go on.
+    #[error("{}", .0.message())]
+    Fatal(Said),
+    /// The agent said goodbye.
+    #[error("the agent ended the session")]
+    Terminated,
+}
+
+/// What is sent, which decides what answers it.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Parse,
+    Bind,
+    DescribeStatement,
+    DescribePortal,
+    Execute,
+    Close,
+    Sync,
+    /// Parse, Bind and Execute of a statement of ours.
+    Own,
+    /// A simple query of ours, answered up to its own `ReadyForQuery`.
+    Query,
+    /// Nothing is sent; the agent gets this when everything before is done.
+    Say(Bytes),
+}
+
+/// Who sees the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Show {
+    /// The agent, as they come.
+    Agent,
+    /// The agent, but not that there are no rows: a simple query has no such message.
+    Rows,
+    /// Nobody. An error goes to the agent all the same.
+    Nobody,
+}
+
+/// Whether the agent sees the first error of a flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errors {
+    /// It does.
+    Shown,
+    /// It does not: the flight is ours alone.
+    Kept,
+}
+
+/// What a session knows when a step was done.
+#[derive(Clone, Debug)]
+pub(super) enum Learn {
+    /// A statement has a name now.
+    Prepared(String, Arc<Prepared>),
+    /// A portal has a name now.
+    Portal(String, Arc<Bound>),
+    /// A statement's (`S`) or portal's (`P`) name is free again.
+    Closed(u8, String),
+    /// A statement about the session ran.
+    Session(SessionStatement),
+}
+
+/// What the step does to the server's one statement without a name.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Unnamed {
+    #[default]
+    Untouched,
+    /// Takes its place.
+    Becomes(u64),
+    /// Works only if it is this one; the Parse message makes it so.
+    MustBe(u64, Bytes),
+}
+
+/// One step of a flight.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) kind: Kind,
+    pub(super) show: Show,
+    pub(super) sends: Bytes,
+    pub(super) unnamed: Unnamed,
+    pub(super) learn: Option<Learn>,
+    /// From its `CommandComplete` on, the agent's messages wait…
+    pub(super) withholds: bool,
+    /// … until this one is done.
+    pub(super) releases: bool,
+}
+
+/// The place of the unnamed statement that no client message has.
+pub(super) const OURS: u64 = 0;
+
+impl Step {
+    pub(super) fn new(kind: Kind, show: Show, sends: Bytes) -> Step {
+        let unnamed = Unnamed::Untouched;
+        Step { kind, show, sends, unnamed, learn: None, withholds: false, releases: false }
+    }
+
+    /// A statement of ours, run like any other: after an error before it, it is skipped.
+    pub(super) fn own(sql: &str) -> Step {
+        let mut out = BytesMut::new();
+        put_statement(&mut out, sql);
+        frontend::execute("", 0, &mut out).expect("a fixed text");
+        let unnamed = Unnamed::Becomes(OURS);
+        Step { unnamed, ..Step::new(Kind::Own, Show::Nobody, out.freeze()) }
+    }
+
+    pub(super) fn sync() -> Step {
+        let mut out = BytesMut::new();
+        frontend::sync(&mut out);
+        Step::new(Kind::Sync, Show::Nobody, out.freeze())
+    }
+
+    /// A simple query of ours: it runs whatever failed before it.
+    pub(super) fn query(sql: &str) -> Step {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out).expect("a fixed text");
+        let unnamed = Unnamed::Becomes(OURS);
+        Step { unnamed, ..Step::new(Kind::Query, Show::Nobody, out.freeze()) }
+    }
+
+    pub(super) fn say(encode: impl FnOnce(&mut BytesMut)) -> Step {
+        let mut out = BytesMut::new();
+        encode(&mut out);
+        Step::new(Kind::Say(out.freeze()), Show::Agent, Bytes::new())
+    }
+
+    /// What the agent hears in the place of this step when its statement does not run: the tag is
+    /// that of the statement. Names are made and freed all the same.
+    pub(super) fn echo(&self, tag: &str) -> Option<Step> {
+        let kept = |kind| Step {
+            unnamed: self.unnamed.clone(),
+            learn: self.learn.clone(),
+            ..Step::new(kind, self.show, self.sends.clone())
+        };
+        match (&self.kind, self.show) {
+            (_, Show::Nobody) | (Kind::DescribePortal, Show::Rows) => None,
+            (Kind::Bind, _) => Some(Step::say(|out| message::put(out, b'2', &[]))),
+            (Kind::DescribePortal, _) => Some(Step::say(|out| message::put(out, b'n', &[]))),
+            (Kind::Execute, _) => Some(Step::say(|out| message::put_complete(out, tag))),
+            (Kind::Parse, _) => Some(kept(Kind::Parse)),
+            (Kind::Close, _) => Some(kept(Kind::Close)),
+            (Kind::DescribeStatement, _) => Some(kept(Kind::DescribeStatement)),
+            (Kind::Sync | Kind::Own | Kind::Query | Kind::Say(_), _) => None,
+        }
+    }
+
+    /// The steps of one statement that came as text, its result in text.
+    pub(super) fn statement(sql: &str) -> std::io::Result<[Step; 4]> {
+        let sends = |encode: &dyn Fn(&mut BytesMut) -> std::io::Result<()>| {
+            let mut out = BytesMut::new();
+            encode(&mut out).map(|()| out.freeze())
+        };
+        let parse = sends(&|out| frontend::parse("", sql, [], out))?;
+        let bind = sends(&|out| {
+            put_bind(out);
+            Ok(())
+        })?;
+        let describe = sends(&|out| frontend::describe(b'P', "", out))?;
+        let execute = sends(&|out| frontend::execute("", 0, out))?;
+        let mut prepare = Step::new(Kind::Parse, Show::Nobody, parse);
+        prepare.unnamed = Unnamed::Becomes(OURS);
+        Ok([
+            prepare,
+            Step::new(Kind::Bind, Show::Nobody, bind),
+            Step::new(Kind::DescribePortal, Show::Rows, describe),
+            Step::new(Kind::Execute, Show::Agent, execute),
+        ])
+    }
+}
+
+fn put_statement(out: &mut BytesMut, sql: &str) {
+    frontend::parse("", sql, [], out).expect("a fixed text");
+    put_bind(out);
+}
+
+/// Binds the unnamed statement to the unnamed portal, without parameters, for text.
+fn put_bind(out: &mut BytesMut) {
+    message::put(out, b'B', &[0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+/// What a flight brought back.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// The server's error, `SQLSTATE: message`; the agent has it already.
+    pub(super) error: Option<String>,
+    /// The status of the last `ReadyForQuery`; 0 where there was none.
+    pub(super) status: u8,
+    /// Rows of our own statements.
+    pub(super) rows: Vec<Vec<Option<String>>>,
+    /// The command tags that the agent gets.
+    pub(super) tags: Vec<String>,
+    /// The last step waits for rows from the agent.
+    pub(super) copy_in: bool,
+    /// What the steps that were done teach.
+    pub(super) learned: Vec<Learn>,
+}
+
+/// The session's connection to production.
+pub(super) struct Line {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    pub(super) cancel: CancelKey,
+    /// Which statement is the server's unnamed one.
+    unnamed: u64,
+    /// As the server last reported it.
+    pub(super) standard_conforming_strings: bool,
+}
+
+impl Line {
+    pub(super) fn new(reader: Reader, writer: Writer, cancel: CancelKey, strings: bool) -> Line {
+        Line { reader, writer, cancel, unnamed: OURS, standard_conforming_strings: strings }
+    }
+
+    /// Sends all steps at once and handles the answers as they come. Ends with the last step, or
+    /// where production waits for rows.
+    pub(super) async fn fly(
+        &mut self,
+        steps: Vec<Step>,
+        output: &mut Output,
+        errors: Errors,
+    ) -> Result<Report, Broken> {
+        let steps = self.in_place(steps);
+        let mut bytes = BytesMut::with_capacity(steps.iter().map(|s| s.sends.len()).sum());
+        for step in &steps {
+            bytes.extend_from_slice(&step.sends);
+        }
+        let Line { reader, writer, standard_conforming_strings, .. } = self;
+        let send = async {
+            match bytes.is_empty() {
+                true => Ok(()),
+                false => writer.send(&bytes).await.map_err(Broken::Upstream),
+            }
+        };
+        let mut landing = Landing {
+            output,
+            strings: standard_conforming_strings,
+            steps: steps.into_iter().collect(),
+            errors,
+            failed: false,
+            withheld: None,
+            report: Report::default(),
+        };
+        let receive = landing.receive(reader);
+        tokio::try_join!(send, receive)?;
+        let report = landing.report;
+        if report.error.is_some() {
+            // A Parse may have been skipped: what the unnamed statement is, is not known.
+            self.unnamed = OURS;
+        }
+        Ok(report)
+    }
+
+    /// Puts a Parse before each step that needs an unnamed statement that is not there.
+    fn in_place(&mut self, steps: Vec<Step>) -> Vec<Step> {
+        let mut placed = Vec::with_capacity(steps.len());
+        for step in steps {
+            match &step.unnamed {
+                Unnamed::Untouched => {}
+                Unnamed::Becomes(id) => self.unnamed = *id,
+                Unnamed::MustBe(id, parse) => {
+                    if self.unnamed != *id {
+                        placed.push(Step::new(Kind::Parse, Show::Nobody, parse.clone()));
+                        self.unnamed = *id;
+                    }
+                }
+            }
+            placed.push(step);
+        }
+        placed
+    }
+}
+
+/// Answers to a flight, as they come.
+struct Landing<'a> {
+    output: &'a mut Output,
+    strings: &'a mut bool,
+    steps: std::collections::VecDeque<Step>,
+    errors: Errors,
+    /// Production skips everything up to the next Sync.
+    failed: bool,
+    withheld: Option<BytesMut>,
+    report: Report,
+}
+
+impl Landing<'_> {
+    async fn receive(&mut self, reader: &mut Reader) -> Result<(), Broken> {
+        loop {
+            self.skip_and_say();
+            if self.steps.is_empty() || self.report.copy_in {
+                return Ok(());
+            }
+            let next = match tokio::time::timeout(SOON, reader.stream()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    self.output.flush().await?;
+                    reader.stream().await
+                }
+            };
+            match next.map_err(Broken::Upstream)? {
+                Streamed::Part(part) => self.show(&part),
+                Streamed::Frame(frame) => self.answer(frame)?,
+            }
+            self.output.drain_if_large().await?;
+        }
+    }
+
+    /// Leaves out what production leaves out, and says what is due.
+    fn skip_and_say(&mut self) {
+        while let Some(step) = self.steps.front() {
+            match &step.kind {
+                Kind::Sync | Kind::Query => return,
+                Kind::Say(bytes) if !self.failed => {
+                    let bytes = bytes.clone();
+                    self.show(&bytes);
+                    self.done();
+                }
+                _ if self.failed => drop(self.steps.pop_front()),
+                _ => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, frame: Frame) -> Result<(), Broken> {
+        let Some(step) = self.steps.front() else {
+            return Err(unexpected(&frame));
+        };
+        let visible = step.show != Show::Nobody;
+        match (frame.tag(), &step.kind) {
+            (b'S', _) => self.parameter(&frame),
+            (b'A', _) => self.output.push(frame.bytes()),
+            (b'N', _) => {
+                if visible {
+                    self.show(frame.bytes());
+                }
+            }
+            (b'E', _) => self.error(&frame),
+            (b'Z', Kind::Sync | Kind::Query) => {
+                self.report.status = frame.body().first().copied().unwrap_or(0);
+                self.failed = false;
+                self.done();
+            }
+            (_, Kind::Query) => {}
+            (b'1' | b'2' | b'n' | b'T', Kind::Own) => {}
+            (b'D', Kind::Own) => {
+                let row = message::row(&frame).map_err(|_| unexpected(&frame))?;
+                self.report.rows.push(row);
+            }
+            (b'C' | b'I', Kind::Own) => self.done(),
+            (tag, kind) => match progress(tag, kind) {
+                Some(Progress::Part) => self.part(&frame),
+                Some(Progress::Done) => {
+                    self.part(&frame);
+                    self.done();
+                }
+                None => return Err(unexpected(&frame)),
+            },
+        }
+        Ok(())
+    }
+
+    /// An answer that belongs to the step at the front.
+    fn part(&mut self, frame: &Frame) {
+        let Some(step) = self.steps.front() else { return };
+        let (show, withholds) = (step.show, step.withholds);
+        match frame.tag() {
+            b'C' => {
+                let tag = message::texts(frame).into_iter().next().unwrap_or_default();
+                self.report.tags.push(tag);
+                if withholds && self.withheld.is_none() {
+                    self.withheld = Some(BytesMut::new());
+                }
+            }
+            b'G' => self.report.copy_in = true,
+            _ => {}
+        }
+        let wanted = match show {
+            Show::Agent => true,
+            Show::Rows => frame.tag() != b'n',
+            Show::Nobody => false,
+        };
+        if wanted {
+            self.show(frame.bytes());
+        }
+    }
+
+    fn done(&mut self) {
+        let Some(step) = self.steps.pop_front() else { return };
+        self.report.learned.extend(step.learn);
+        if step.releases {
+            if let Some(withheld) = self.withheld.take() {
+                self.output.push(&withheld);
+            }
+        }
+    }
+
+    /// The server's error goes to the agent, whoever's statement it was; only the first one: what
+    /// follows is about our own way out.
+    fn error(&mut self, frame: &Frame) {
+        self.withheld = None;
+        self.failed = true;
+        if self.report.error.is_none() {
+            if self.errors == Errors::Shown {
+                self.output.push(frame.bytes());
+            }
+            self.report.error = Some(message::error_words(frame));
+        }
+    }
+
+    fn parameter(&mut self, frame: &Frame) {
+        if let [name, value, ..] = message::texts(frame).as_slice() {
+            if name == "standard_conforming_strings" {
+                *self.strings = value == "on";
+            }
+        }
+        self.output.push(frame.bytes());
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        match &mut self.withheld {
+            Some(withheld) => withheld.extend_from_slice(bytes),
+            None => self.output.push(bytes),
+        }
+    }
+}
+
+enum Progress {
+    Part,
+    Done,
+}
+
+/// What an answer means for a step of the agent's; none where it is no answer to it.
+fn progress(tag: u8, kind: &Kind) -> Option<Progress> {
+    match (kind, tag) {
+        (Kind::Parse, b'1') | (Kind::Bind, b'2') | (Kind::Close, b'3') => Some(Progress::Done),
+        (Kind::DescribeStatement, b't') => Some(Progress::Part),
+        (Kind::DescribeStatement | Kind::DescribePortal, b'T' | b'n') => Some(Progress::Done),
+        (Kind::Execute, b'D' | b'd' | b'H' | b'c' | b'G') => Some(Progress::Part),
+        (Kind::Execute, b'C' | b'I' | b's') => Some(Progress::Done),
+        _ => None,
+    }
+}
+
+fn unexpected(frame: &Frame) -> Broken {
+    let tag = char::from(frame.tag()).escape_default();
+    Broken::Upstream(ConnectionError::Protocol(format!("message `{tag}` out of place")))
+}

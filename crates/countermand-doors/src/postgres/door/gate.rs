@@ -1,0 +1,147 @@
+//! What the door asks of the engine behind it.
+
+use countermand_core::change::Outcome;
+use countermand_core::name::TargetName;
+use countermand_core::request::ChangeNumber;
+use countermand_engine::control::AgentQuery;
+use countermand_engine::{Admission, Caller, Engine, Permit, Proposal, Receipt, Refusal};
+use std::future::Future;
+
+pub use countermand_engine::ScramVerifier;
+
+/// The right to do exactly `T`, as the gate grants it.
+pub trait Right<T>: Send {
+    /// Gives the right up for the act itself.
+    fn spend(self) -> T;
+}
+
+impl<T: Send> Right<T> for Permit<T> {
+    fn spend(self) -> T {
+        Permit::spend(self)
+    }
+}
+
+/// What a gate says to a proposal: as [`Admission`], with its own permit.
+pub enum Admitted<P> {
+    /// It flows.
+    Allowed(P),
+    /// It was already done.
+    Done {
+        /// The change it was.
+        change: ChangeNumber,
+        /// When it was executed.
+        at: String,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// It does not flow.
+    Refused(Refusal),
+}
+
+impl<T> From<Admission<T>> for Admitted<Permit<T>> {
+    fn from(admission: Admission<T>) -> Self {
+        match admission {
+            Admission::Allowed(permit) => Admitted::Allowed(permit),
+            Admission::Done { change, at, outcome } => {
+                Admitted::Done { change, at: at.to_string(), outcome }
+            }
+            Admission::Refused(refusal) => Admitted::Refused(refusal),
+        }
+    }
+}
+
+/// The engine, as the door sees it. There is one implementation beside the tests'.
+pub trait Gate: Send + Sync + 'static {
+    /// What its yes is.
+    type Permit<T: Send>: Right<T>;
+    /// What a write that flowed leaves to be settled.
+    type Receipt: Send;
+
+    /// The verifier that this agent's credential must satisfy; never says whether it exists.
+    fn scram_verifier(&self, agent: &str) -> ScramVerifier;
+
+    /// Lets a checked agent in to a target.
+    fn open_session(
+        &self,
+        agent: &str,
+        target: &str,
+        said: &str,
+        peer: &str,
+    ) -> impl Future<Output = Result<Caller, Refusal>> + Send;
+
+    /// Judges a unit.
+    fn admit<T: Send>(
+        &self,
+        proposal: Proposal,
+        act: T,
+    ) -> impl Future<Output = (Admitted<Self::Permit<T>>, Self::Receipt)> + Send;
+
+    /// Records how a write that flowed ended.
+    fn settle(
+        &self,
+        receipt: Self::Receipt,
+        ok: bool,
+        words: String,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// The agent's own view of its changes, as JSON.
+    fn agent_query(
+        &self,
+        caller: &Caller,
+        what: AgentQuery,
+    ) -> impl Future<Output = Result<String, Refusal>> + Send;
+
+    /// Why this agent may not act on this target now, if so.
+    fn is_frozen(&self, caller: &Caller, target: &TargetName) -> Option<String>;
+
+    /// Ends, with the reason, as soon as this agent may not act on this target.
+    fn frozen(&self, caller: &Caller, target: &TargetName) -> impl Future<Output = String> + Send;
+}
+
+impl Gate for Engine {
+    type Permit<T: Send> = Permit<T>;
+    type Receipt = Receipt;
+
+    fn scram_verifier(&self, agent: &str) -> ScramVerifier {
+        Engine::scram_verifier(self, agent)
+    }
+
+    async fn open_session(
+        &self,
+        agent: &str,
+        target: &str,
+        said: &str,
+        peer: &str,
+    ) -> Result<Caller, Refusal> {
+        Engine::open_session(self, agent, target, said, peer).await
+    }
+
+    async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admitted<Permit<T>>, Receipt) {
+        let (admission, receipt) = Engine::admit(self, proposal, act).await;
+        (admission.into(), receipt)
+    }
+
+    async fn settle(&self, receipt: Receipt, ok: bool, words: String) {
+        Engine::settle(self, receipt, ok, words).await;
+    }
+
+    async fn agent_query(&self, caller: &Caller, what: AgentQuery) -> Result<String, Refusal> {
+        Engine::agent_query(self, caller, what).await
+    }
+
+    fn is_frozen(&self, caller: &Caller, target: &TargetName) -> Option<String> {
+        Engine::is_frozen(self, &caller.agent, target)
+    }
+
+    async fn frozen(&self, caller: &Caller, target: &TargetName) -> String {
+        let mut freezes = self.freezes();
+        loop {
+            if let Some(why) = Gate::is_frozen(self, caller, target) {
+                return why;
+            }
+            if freezes.changed().await.is_err() {
+                return "the gateway has stopped".to_owned();
+            }
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! The start of an agent's connection: TLS, who it is, and a session of production's for it.
+
+use super::flight::{Errors, Line, Step};
+use super::gate::Gate;
+use super::limits::{LIMITS, Limits};
+use super::message::{self, Body};
+use super::output::Output;
+use super::{DoorTls, Upstream};
+use crate::postgres::refuse::{self, CANNOT_JUDGE, FORBIDDEN, Said};
+use crate::postgres::target::connection::{Connection, ConnectionError, Reader};
+use bytes::{Buf as _, BufMut as _, BytesMut};
+use countermand_core::name::TargetName;
+use countermand_engine::Caller;
+use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+/// A start-up packet is no longer: the server's own limit, in bytes.
+const MAX_STARTUP: usize = 10_000;
+/// No message of an agent may be longer, in bytes.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+/// While nobody knows who it is, messages are short, in bytes.
+const MAX_STRANGER: usize = 16 * 1024;
+const SSL_REQUEST: i32 = 80_877_103;
+const GSSENC_REQUEST: i32 = 80_877_104;
+const CANCEL_REQUEST: i32 = 80_877_102;
+const PLAIN: &str = "SCRAM-SHA-256";
+const BOUND: &str = "SCRAM-SHA-256-PLUS";
+
+/// What a connection turned out to want.
+pub(super) enum Wish {
+    /// A session.
+    Session(Box<Start>),
+    /// To cancel what runs in another: process id and secret.
+    Cancel(i32, i32),
+    /// Nothing any more.
+    Gone,
+}
+
+/// A client that wants a session.
+pub(super) struct Start {
+    pub(super) input: Reader,
+    pub(super) output: Output,
+    pub(super) peer: String,
+    encrypted: bool,
+    parameters: Vec<(String, String)>,
+}
+
+/// A client whose credential was checked.
+pub(super) struct Welcome {
+    pub(super) caller: Caller,
+    pub(super) target: TargetName,
+    settings: Vec<(String, String)>,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Reads start-up packets until one asks for something.
+pub(super) async fn listen(stream: TcpStream, tls: Option<&TlsAcceptor>) -> std::io::Result<Wish> {
+    stream.set_nodelay(true)?;
+    let peer = stream.peer_addr()?;
+    let mut stream: Box<dyn Stream> = Box::new(stream);
+    let mut encrypted = false;
+    loop {
+        let Some((code, mut body)) = packet(&mut stream).await? else { return Ok(Wish::Gone) };
+        match code {
+            // Exactly the packet was read: what was pushed in behind it meets the handshake.
+            SSL_REQUEST if !encrypted && tls.is_some() => {
+                stream.write_all(b"S").await?;
+                let Some(tls) = tls else { return Ok(Wish::Gone) };
+                stream = Box::new(tls.accept(stream).await?);
+                encrypted = true;
+            }
+            SSL_REQUEST | GSSENC_REQUEST => {
+                stream.write_all(b"N").await?;
+                stream.flush().await?;
+            }
+            CANCEL_REQUEST if body.len() == 8 => {
+                return Ok(Wish::Cancel(body.get_i32(), body.get_i32()));
+            }
+            code if code >> 16 == 3 => {
+                let parameters = parameters(&body).unwrap_or_default();
+                let (read, write) = tokio::io::split(stream);
+                let mut output = Output::new(write);
+                negotiate(code, &parameters, &mut output);
+                let input = Reader::limited(read, "the agent", MAX_STRANGER);
+                let peer = peer.to_string();
+                let start = Start { input, output, peer, encrypted, parameters };
+                return Ok(Wish::Session(Box::new(start)));
+            }
+            _ => return Ok(Wish::Gone),
+        }
+    }
+}
+
+/// One start-up packet: its code and what follows.
+async fn packet(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<(i32, BytesMut)>> {
+    let length = match stream.read_i32().await {
+        Ok(length) => usize::try_from(length).unwrap_or(0),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !(8..=MAX_STARTUP).contains(&length) {
+        return Ok(None);
+    }
+    let code = stream.read_i32().await?;
+    let mut body = BytesMut::zeroed(length - 8);
+    stream.read_exact(&mut body).await?;
+    Ok(Some((code, body)))
+}
+
+fn parameters(body: &[u8]) -> Option<Vec<(String, String)>> {
+    let body = body.strip_suffix(b"\0")?;
+    let mut texts = body.split(|byte| *byte == 0);
+    let mut parameters = Vec::new();
+    loop {
+        let name = std::str::from_utf8(texts.next()?).ok()?;
+        if name.is_empty() {
+            return Some(parameters);
+        }
+        let value = std::str::from_utf8(texts.next()?).ok()?;
+        parameters.push((name.to_owned(), value.to_owned()));
+    }
+}
+
+/// Tells a newer client that this is 3.0, without the extensions it may have asked for.
+fn negotiate(code: i32, parameters: &[(String, String)], output: &mut Output) {
+    let unknown: Vec<&str> = parameters
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|n| n.starts_with("_pq_."))
+        .collect();
+    if code & 0xffff == 0 && unknown.is_empty() {
+        return;
+    }
+    let mut body = BytesMut::new();
+    body.put_i32(0);
+    body.put_i32(i32::try_from(unknown.len()).unwrap_or(i32::MAX));
+    for name in unknown {
+        body.put_slice(name.as_bytes());
+        body.put_u8(0);
+    }
+    output.put(|out| message::put(out, b'v', &body));
+}
+
+impl Start {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Checks who it is, and opens a session in the ledger.
+    pub(super) async fn authenticate<G: Gate>(
+        &mut self,
+        gate: &G,
+        tls: Option<&DoorTls>,
+        local: bool,
+    ) -> Result<Welcome, Said> {
+        if tls.is_some() && !self.encrypted && !local {
+            return Err(Said::fatal("28000", "connect with TLS (sslmode=verify-full)"));
+        }
+        let user = self.parameter("user").unwrap_or_default().to_owned();
+        let database = self.parameter("database").unwrap_or(&user).to_owned();
+        let settings = self.settings()?;
+        self.scram(gate, &user, tls.filter(|_| self.encrypted)).await?;
+        let said = self.parameter("application_name").unwrap_or_default().to_owned();
+        let opened = gate.open_session(&user, &database, &said, &self.peer).await;
+        let caller = opened.map_err(|refusal| refuse::refusal(&refusal))?;
+        let target = TargetName::new(database.clone())
+            .map_err(|_| Said::fatal("3D000", format!("there is no target `{database}`")))?;
+        Ok(Welcome { caller, target, settings })
+    }
+
+    /// The settings that it asks for, through the same list as SET.
+    fn settings(&self) -> Result<Vec<(String, String)>, Said> {
+        let mut settings = Vec::new();
+        for (name, value) in &self.parameters {
+            match name.as_str() {
+                "user" | "database" => {}
+                "replication" if ["false", "off", "no", "0"].contains(&value.as_str()) => {}
+                "replication" => {
+                    return Err(Said::fatal(FORBIDDEN, "forbidden: a replication connection"));
+                }
+                "options" => settings.extend(options(value)?),
+                name if name.starts_with("_pq_.") => {}
+                _ => settings.push((name.to_ascii_lowercase(), value.clone())),
+            }
+        }
+        Ok(settings)
+    }
+
+    async fn scram<G: Gate>(
+        &mut self,
+        gate: &G,
+        user: &str,
+        tls: Option<&DoorTls>,
+    ) -> Result<(), Said> {
+        let failed = || {
+            let words = format!("password authentication failed for agent `{user}`");
+            Said::fatal("28P01", words)
+        };
+        let mut server = ScramServerAuth::new();
+        let mut methods = vec![PLAIN];
+        if let Some(tls) = tls {
+            if server.configure_certificate(&tls.certificate_pem).is_ok() {
+                methods.insert(0, BOUND);
+            }
+        }
+        self.ask(10, methods.join("\0").as_bytes(), true).await?;
+        let (method, first) = self.initial_response().await?;
+        if !methods.contains(&method.as_str()) || (method == BOUND) != first.starts_with(b"p=") {
+            return Err(failed());
+        }
+        let verifier = gate.scram_verifier(user);
+        let secret = ScramSecret::Verifier {
+            salt: verifier.salt,
+            iterations: verifier.iterations,
+            stored_key: verifier.stored_key,
+            server_key: verifier.server_key,
+        };
+        let (challenge, waiting) =
+            server.on_client_first_message_with_secret(&first, secret).map_err(|_| failed())?;
+        self.ask(11, challenge.as_bytes(), false).await?;
+        let last = self.response().await?;
+        let proof = waiting.on_client_final_message(&last).map_err(|_| failed())?;
+        self.output.put(|out| authentication(out, 12, proof.as_bytes()));
+        Ok(())
+    }
+
+    async fn ask(&mut self, kind: i32, data: &[u8], list: bool) -> Result<(), Said> {
+        let mut data = data.to_vec();
+        if list {
+            data.extend_from_slice(b"\0\0");
+        }
+        self.output.put(|out| authentication(out, kind, &data));
+        self.output.flush().await.map_err(|_| gone())
+    }
+
+    async fn response(&mut self) -> Result<Vec<u8>, Said> {
+        let frame = self.input.receive().await.map_err(|_| gone())?;
+        if frame.tag() == b'p' { Ok(frame.body().to_vec()) } else { Err(malformed()) }
+    }
+
+    async fn initial_response(&mut self) -> Result<(String, Vec<u8>), Said> {
+        let frame = self.input.receive().await.map_err(|_| gone())?;
+        if frame.tag() != b'p' {
+            return Err(malformed());
+        }
+        let mut body = Body::of(&frame);
+        let method = body.text().map_err(|_| malformed())?;
+        let data = body.value().map_err(|_| malformed())?.ok_or_else(malformed)?;
+        body.end().map_err(|_| malformed())?;
+        Ok((method, data))
+    }
+
+    /// From here on its messages may be long.
+    pub(super) fn trust(&mut self) {
+        self.input.allow(MAX_MESSAGE);
+    }
+}
+
+fn authentication(out: &mut BytesMut, kind: i32, data: &[u8]) {
+    message::put(out, b'R', &[&kind.to_be_bytes(), data].concat());
+}
+
+fn gone() -> Said {
+    Said::fatal("08006", "the client is gone")
+}
+
+fn malformed() -> Said {
+    Said::fatal("08P01", "invalid message format")
+}
+
+/// `-c name=value`, `-cname=value` and `--name=value`; a backslash takes what follows as it is.
+fn options(text: &str) -> Result<Vec<(String, String)>, Said> {
+    let mut words = vec![String::new()];
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => words.last_mut().expect("never empty").extend(chars.next()),
+            c if c.is_ascii_whitespace() => words.push(String::new()),
+            c => words.last_mut().expect("never empty").push(c),
+        }
+    }
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let pair = match word.strip_prefix("-c").or_else(|| word.strip_prefix("--")) {
+            Some("") => words.next(),
+            Some(pair) => Some(pair.to_owned()),
+            None => None,
+        };
+        let pair = pair.as_deref().and_then(|pair| pair.split_once('='));
+        let (name, value) = pair.ok_or_else(|| {
+            Said::fatal(FORBIDDEN, format!("forbidden: the option `{word}`; only -c name=value is"))
+        })?;
+        settings.push((name.replace('-', "_").to_ascii_lowercase(), value.to_owned()));
+    }
+    Ok(settings)
+}
+
+/// Opens production's side of a session, with the session role.
+pub(super) async fn open(
+    upstream: &Upstream,
+    welcome: &Welcome,
+    output: &mut Output,
+) -> Result<(Line, Limits), Said> {
+    let mut settings: Vec<(String, String)> =
+        upstream.settings.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+    let name = format!("countermand {} {}", welcome.caller.agent, welcome.caller.session);
+    settings.push(("application_name".to_owned(), name));
+    let cannot = |error: ConnectionError| {
+        // What went wrong between the gateway and production is not the agent's business.
+        tracing::warn!(target_name = %welcome.target, %error, "no session with the target");
+        Said::fatal(CANNOT_JUDGE, "the target cannot be reached now; ask who runs the gateway")
+    };
+    let opened = Connection::open(&upstream.address, &upstream.login, &settings).await;
+    let (reader, writer, greeting) = opened.map_err(cannot)?.split();
+    let strings = greeting.parameter("standard_conforming_strings") == Some("on");
+    let mut line = Line::new(reader, writer, greeting.cancel.clone(), strings);
+    for (name, value) in &greeting.parameters {
+        output.put(|out| message::put_parameter(out, name, value));
+    }
+    let broken = |error: super::flight::Broken| {
+        tracing::warn!(target_name = %welcome.target, %error, "no session with the target");
+        Said::fatal(CANNOT_JUDGE, "the target cannot be reached now; ask who runs the gateway")
+    };
+    if !upstream.trusted_role {
+        let steps = vec![Step::own(ROLE), Step::sync()];
+        let report = line.fly(steps, output, Errors::Kept).await.map_err(broken)?;
+        let fault = report.rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
+        if report.error.is_some() || fault.as_deref() != Some("") {
+            let fault = fault.unwrap_or_else(|| "is not known".to_owned());
+            tracing::error!(target_name = %welcome.target, %fault, "refused: the session role");
+            let words = format!("the role that agents' sessions run as {fault}");
+            return Err(Said::fatal(CANNOT_JUDGE, words)
+                .hint("Give the target a session role that owns nothing and has no such right."));
+        }
+    }
+    let steps = vec![Step::own(LIMITS), Step::sync()];
+    let report = line.fly(steps, output, Errors::Kept).await.map_err(broken)?;
+    let limits = Limits::of(report.rows);
+    ask_for(&mut line, &limits, welcome, output).await?;
+    Ok((line, limits))
+}
+
+/// Sets what the client asked for at its start.
+async fn ask_for(
+    line: &mut Line,
+    limits: &Limits,
+    welcome: &Welcome,
+    output: &mut Output,
+) -> Result<(), Said> {
+    for (name, value) in &welcome.settings {
+        limits.allow(name, Some(value)).map_err(Said::into_fatal)?;
+        let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        if name.contains(['\\', '\0']) || value.contains(['\\', '\0']) {
+            let words = format!("forbidden: a backslash in the value of `{name}`");
+            return Err(Said::fatal(FORBIDDEN, words));
+        }
+        let set = format!("SELECT pg_catalog.set_config({}, {}, false)", text(name), text(value));
+        let steps = vec![Step::own(&set), Step::sync()];
+        let report = line.fly(steps, output, Errors::Kept).await;
+        let error = match report {
+            Ok(report) => report.error,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = error {
+            return Err(Said::fatal("22023", error));
+        }
+    }
+    Ok(())
+}
+
+/// What makes a role unfit for agents; empty where nothing does.
+const ROLE: &str = "SELECT CASE \
+    WHEN r.rolsuper THEN 'is a superuser' \
+    WHEN r.rolbypassrls THEN 'bypasses row security' \
+    WHEN r.rolreplication THEN 'may replicate' \
+    WHEN r.rolcreaterole THEN 'may create roles' \
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_roles b WHERE b.rolname OPERATOR(pg_catalog.=) ANY \
+        (ARRAY['pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program', \
+        'pg_signal_backend', 'pg_write_all_data', 'pg_checkpoint', 'pg_maintain', \
+        'pg_create_subscription', 'pg_use_reserved_connections', 'pg_database_owner']\
+        ::pg_catalog.name[]) AND pg_catalog.pg_has_role(r.oid, b.oid, 'MEMBER')) \
+        THEN 'is a member of a dangerous built-in role' \
+    WHEN EXISTS (SELECT FROM (SELECT DISTINCT c.relowner FROM pg_catalog.pg_class c) o \
+        WHERE pg_catalog.pg_has_role(r.oid, o.relowner, 'MEMBER')) \
+        THEN 'owns tables, or is a member of a role that does' \
+    ELSE '' END FROM pg_catalog.pg_roles r \
+    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_as_the_server_reads_them() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let read = options(r"-c statement_timeout=5s  -csearch_path=a\ b --work-mem=64kB").unwrap();
+        let expected =
+            [pair("statement_timeout", "5s"), pair("search_path", "a b"), pair("work_mem", "64kB")];
+        assert_eq!(read, expected);
+        for wrong in ["-f", "-c", "-c x", "--", "-B 4"] {
+            assert!(options(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_start_up_packet_that_is_cut_has_no_parameters() {
+        assert_eq!(parameters(b"user\0a\0\0").unwrap(), [("user".to_owned(), "a".to_owned())]);
+        for cut in [&b"user\0a\0"[..], b"user\0", b"user", b"", b"\xff\0a\0\0"] {
+            assert!(parameters(cut).is_none(), "{cut:?}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! A unit before it runs: put to the gate whole, with everything that would run.
+
+use super::flight::{Broken, Kind, Step};
+use super::gate::{Admitted, Gate, Right as _};
+use super::message;
+use super::piece::{Class, Piece};
+use super::session::{Session, Tx};
+use crate::postgres::interpret::{SessionStatement, TransactionStatement};
+use crate::postgres::refuse::{self, CANNOT_JUDGE, HELD, Said};
+use crate::postgres::unit::Unit;
+use countermand_core::action::Action;
+use countermand_core::change::Outcome;
+use countermand_core::effect::Effect;
+use countermand_core::request::{ChangeNumber, RequestKey};
+use countermand_engine::{Proposal, Refusal};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The settings that change what a statement means or writes, with their effective values. The
+/// schemas are spelled out, without those that are only this session's.
+const SETTINGS: &str = "SELECT 'search_path', pg_catalog.array_to_string(ARRAY(\
+    SELECT pg_catalog.quote_ident(s::pg_catalog.text) \
+    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s \
+    WHERE NOT pg_catalog.starts_with(s::pg_catalog.text, 'pg_temp_')), ', ') \
+    UNION ALL SELECT n, pg_catalog.current_setting(n, true) FROM pg_catalog.unnest(ARRAY[\
+    'DateStyle', 'IntervalStyle', 'TimeZone', 'array_nulls', 'bytea_output', \
+    'check_function_bodies', 'default_tablespace', 'default_text_search_config', \
+    'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'row_security', \
+    'standard_conforming_strings', 'xmlbinary', 'xmloption']::pg_catalog.text[]) AS n";
+
+/// A change that this session's request was held as: it writes nothing else meanwhile.
+#[derive(Debug)]
+pub(super) struct Held {
+    change: ChangeNumber,
+    keys: BTreeSet<RequestKey>,
+}
+
+impl<G: Gate> Session<G> {
+    /// Judges the pieces whole and runs them, if they may. False where the agent got an error.
+    pub(super) async fn judge_and_run(
+        &mut self,
+        pieces: Vec<Piece>,
+        texts: &[String],
+        last: bool,
+    ) -> Result<bool, Broken> {
+        if let Some(why) = self.gate.is_frozen(&self.caller, &self.target) {
+            return Err(Broken::Fatal(refuse::frozen_session(&why)));
+        }
+        if let Err(said) = self.may_run_together(&pieces, texts) {
+            return self.refuse(said, &pieces).await;
+        }
+        self.strings_touched |= pieces.iter().any(touches_strings);
+        if !pieces.iter().any(Piece::is_judged) {
+            return self.run(pieces, last).await.map(|ran| ran.error.is_none());
+        }
+        let proposal = match self.proposal(&pieces).await? {
+            Some(proposal) => proposal,
+            None => return Ok(false),
+        };
+        let effect = Effect::worst(proposal.actions.iter().map(Action::effect));
+        let key = RequestKey::of(&self.caller.agent, &self.target, &proposal.payload);
+        if let Some(said) = self.waits(effect, key) {
+            return self.refuse(said, &pieces).await;
+        }
+        let shape = Shape::of(&pieces, self.tx);
+        let echo = if effect > Effect::Read { Echo::of(&pieces) } else { Echo::default() };
+        let (admitted, receipt) = self.gate.admit(proposal, pieces).await;
+        match admitted {
+            Admitted::Allowed(permit) => {
+                if effect > Effect::Read {
+                    self.receipts.push(receipt);
+                }
+                let ran = self.run(permit.spend(), last).await?;
+                if !matches!(self.tx, Tx::Open(_)) {
+                    let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
+                    self.settle(ran.error.is_none(), &words).await;
+                }
+                Ok(ran.error.is_none())
+            }
+            Admitted::Done { change, at, outcome } => {
+                self.tell(change, &at, echo.steps(&outcome)).await?;
+                Ok(true)
+            }
+            Admitted::Refused(refusal) => {
+                self.note(&refusal, key);
+                self.refuse_in(refuse::refusal(&refusal), shape).await
+            }
+        }
+    }
+
+    async fn proposal(&mut self, pieces: &[Piece]) -> Result<Option<Proposal>, Broken> {
+        let actions: BTreeSet<Action> =
+            pieces.iter().flat_map(|piece| piece.actions.iter().cloned()).collect();
+        let effect = Effect::worst(actions.iter().map(Action::effect));
+        let shape = Shape::of(pieces, self.tx);
+        let settings = match effect {
+            Effect::Read => BTreeMap::new(),
+            _ if shape.inside => BTreeMap::new(),
+            Effect::Write => self.settings(false).await?,
+            _ => self.settings(true).await?,
+        };
+        let statements = pieces.iter().flat_map(|piece| piece.payload.iter().cloned()).collect();
+        let payload = Unit { statements, settings }.to_payload();
+        // Rows that come over COPY are not in the payload: nobody could approve them.
+        let copies = pieces.iter().any(|piece| matches!(piece.class, Class::CopyIn));
+        Ok(Some(Proposal {
+            caller: self.caller.clone(),
+            target: self.target.clone(),
+            actions: actions.into_iter().collect(),
+            payload,
+            approvable: shape.whole && !copies,
+        }))
+    }
+
+    /// The settings of the session, asked again where they may be others by now.
+    async fn settings(&mut self, again: bool) -> Result<BTreeMap<String, String>, Broken> {
+        if let Some(known) = self.settings.as_ref().filter(|_| !again) {
+            return Ok(known.clone());
+        }
+        let report = self.fly_silently(vec![Step::own(SETTINGS), Step::sync()]).await?;
+        if let Some(why) = report.error {
+            let words = format!("cannot judge: the session's settings cannot be read: {why}");
+            return Err(Broken::Fatal(Said::fatal(CANNOT_JUDGE, words)));
+        }
+        let pairs = report.rows.into_iter().filter_map(|row| match <[_; 2]>::try_from(row) {
+            Ok([Some(name), Some(value)]) => Some((name, value)),
+            _ => None,
+        });
+        let settings: BTreeMap<String, String> = pairs.collect();
+        self.settings = Some(settings.clone());
+        Ok(settings)
+    }
+
+    /// Rules about what one message may hold.
+    fn may_run_together(&self, pieces: &[Piece], texts: &[String]) -> Result<(), Said> {
+        for piece in pieces {
+            if let Class::Session(SessionStatement::Set { name, value, .. }) = &piece.class {
+                self.limits.allow(name, value.as_deref())?;
+            }
+        }
+        // The texts were read under one meaning of `\`; the server must not read them under
+        // another.
+        let may_change = self.strings_touched || pieces.iter().any(touches_strings);
+        if pieces.len() > 1 && may_change && texts.iter().any(|text| text.contains('\\')) {
+            let words = "cannot judge: standard_conforming_strings may change between statements \
+                         with a backslash";
+            return Err(Said::error(CANNOT_JUDGE, words).hint("Send them one by one."));
+        }
+        let mut inside = self.tx != Tx::None;
+        let steers = pieces.iter().any(|piece| matches!(piece.class, Class::Transaction(_)));
+        for piece in pieces {
+            match &piece.class {
+                Class::Transaction(TransactionStatement::Begin(_)) => inside = true,
+                Class::Transaction(
+                    TransactionStatement::Commit { .. } | TransactionStatement::Rollback { .. },
+                ) => inside = false,
+                _ if piece.writes() && steers && !inside => {
+                    let words = "cannot judge: one message that writes inside and outside a \
+                                 transaction block";
+                    let hint = "Send BEGIN, the statements and COMMIT one by one.";
+                    return Err(Said::error(CANNOT_JUDGE, words).hint(hint));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// After a hold nothing else is written here: a script must not run on over the gap.
+    fn waits(&self, effect: Effect, key: RequestKey) -> Option<Said> {
+        let held = self.held.as_ref()?;
+        if effect == Effect::Read || held.keys.contains(&key) {
+            return None;
+        }
+        let change = held.change;
+        Some(
+            Said::error(
+                HELD,
+                format!("this session holds change {change}: it writes nothing else"),
+            )
+            .detail("The statement was not judged and did not run.")
+            .hint(format!(
+                "Wait for change {change}, or leave it behind with ROLLBACK, DISCARD ALL or a \
+                     new connection."
+            )),
+        )
+    }
+
+    fn note(&mut self, refusal: &Refusal, key: RequestKey) {
+        if let Refusal::Held { change, .. } = refusal {
+            let keys = self.held.take().map(|held| held.keys).unwrap_or_default();
+            let mut held = Held { change: *change, keys };
+            held.keys.insert(key);
+            self.held = Some(held);
+        }
+    }
+
+    async fn refuse(&mut self, said: Said, pieces: &[Piece]) -> Result<bool, Broken> {
+        let shape = Shape::of(pieces, self.tx);
+        self.refuse_in(said, shape).await
+    }
+
+    async fn refuse_in(&mut self, said: Said, shape: Shape) -> Result<bool, Broken> {
+        self.end_reading().await?;
+        self.fail(said).await?;
+        if shape.begins && self.tx == Tx::None {
+            // The agent believes that it is in a transaction: it is in one that failed.
+            self.tx = Tx::Aborted;
+        }
+        Ok(false)
+    }
+
+    /// The recorded outcome of a change, in the place of running it again.
+    async fn tell(
+        &mut self,
+        change: ChangeNumber,
+        at: &str,
+        steps: Vec<Step>,
+    ) -> Result<(), Broken> {
+        if self.held.as_ref().is_some_and(|held| held.change == change) {
+            self.held = None;
+        }
+        let notice = Said::notice(format!("executed as change {change} at {at}"));
+        self.output.put(|out| notice.encode(out));
+        self.fly_quietly(steps).await.map(drop)
+    }
+}
+
+/// A unit's steps, kept for the case that it was executed already: how many statements each
+/// piece holds, and what it answers.
+#[derive(Default)]
+struct Echo(Vec<(usize, Vec<Step>)>);
+
+/// Stands in for a tag until the outcome is known.
+const NO_TAG: &str = "OK";
+
+impl Echo {
+    fn of(pieces: &[Piece]) -> Echo {
+        let pieces = pieces.iter().map(|piece| {
+            let tag = match &piece.class {
+                Class::Transaction(TransactionStatement::Begin(_)) => "BEGIN",
+                Class::Transaction(_) => "COMMIT",
+                _ => NO_TAG,
+            };
+            (piece.payload.len(), piece.steps.iter().filter_map(|step| step.echo(tag)).collect())
+        });
+        Echo(pieces.collect())
+    }
+
+    /// The steps with the tags of the outcome.
+    fn steps(self, outcome: &Outcome) -> Vec<Step> {
+        let mut said = outcome.said.iter();
+        let mut steps = Vec::new();
+        for (statements, echo) in self.0 {
+            let tag = statements.checked_sub(1).and_then(|last| said.nth(last));
+            steps.extend(echo.into_iter().map(|step| match (&step.kind, tag) {
+                (Kind::Say(bytes), Some(tag)) if bytes.first() == Some(&b'C') => {
+                    Step::say(|out| message::put_complete(out, tag))
+                }
+                _ => step,
+            }));
+        }
+        steps
+    }
+}
+
+/// How a unit stands to transactions.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// In a transaction of the agent's, or in its ruins.
+    inside: bool,
+    /// All that would be committed together: no transaction, or from BEGIN to COMMIT.
+    whole: bool,
+    /// It leaves a transaction open.
+    begins: bool,
+}
+
+impl Shape {
+    fn of(pieces: &[Piece], tx: Tx) -> Shape {
+        let controls: Vec<(usize, &TransactionStatement)> = pieces
+            .iter()
+            .enumerate()
+            .filter_map(|(index, piece)| match &piece.class {
+                Class::Transaction(transaction) => Some((index, transaction)),
+                _ => None,
+            })
+            .collect();
+        let wrapped = match controls.as_slice() {
+            [
+                (0, TransactionStatement::Begin(modes)),
+                (end, TransactionStatement::Commit { .. }),
+            ] => *modes == Default::default() && end + 1 == pieces.len(),
+            _ => false,
+        };
+        let inside = tx != Tx::None;
+        let begins = controls.iter().rev().find_map(|(_, control)| match control {
+            TransactionStatement::Begin(_) => Some(true),
+            TransactionStatement::Commit { .. } | TransactionStatement::Rollback { .. } => {
+                Some(false)
+            }
+            _ => None,
+        });
+        let whole = !inside && (controls.is_empty() || wrapped);
+        Shape { inside, whole, begins: begins.unwrap_or(false) }
+    }
+}
+
+fn touches_strings(piece: &Piece) -> bool {
+    match &piece.class {
+        Class::Session(SessionStatement::Set { name, .. } | SessionStatement::Reset { name }) => {
+            name == "standard_conforming_strings"
+        }
+        Class::Session(SessionStatement::ResetAll | SessionStatement::DiscardAll) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,365 @@
+//! A piece of a unit: the messages around one statement, and what that statement does.
+
+use super::flight::{Kind, Learn, Show, Step, Unnamed};
+use super::message::{self, Bind, Malformed, Parse};
+use super::names::{Bound, Names, Overlay, Prepared, only};
+use crate::postgres::interpret::{
+    CopyDirection, Interpretation, Role, SessionStatement, Statement, TransactionStatement,
+};
+use crate::postgres::refuse::{CANNOT_JUDGE, FORBIDDEN, Said};
+use crate::postgres::target::connection::Frame;
+use crate::postgres::unit::{Parameter, UnitStatement};
+use countermand_core::action::Action;
+use countermand_core::effect::Effect;
+use std::sync::Arc;
+
+/// What a piece is to the transaction it runs in.
+#[derive(Debug)]
+pub(super) enum Class {
+    /// Runs nothing: Parse, Describe, Close.
+    Quiet,
+    /// Runs in a read-only transaction.
+    Read,
+    /// Runs in a transaction that commits.
+    Write,
+    /// As [`Class::Write`], and its rows come from the agent.
+    CopyIn,
+    /// Runs outside any transaction block, because it must.
+    Alone,
+    /// About the session.
+    Session(SessionStatement),
+    /// About the transaction.
+    Transaction(TransactionStatement),
+    /// For the gateway itself.
+    Gateway(SessionStatement),
+}
+
+/// The messages around one statement.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) class: Class,
+    pub(super) steps: Vec<Step>,
+    pub(super) actions: Vec<Action>,
+    /// What of it a change would hold.
+    pub(super) payload: Vec<UnitStatement>,
+}
+
+/// Why messages do not become pieces.
+pub(super) enum Unfit {
+    /// The protocol is broken.
+    Malformed,
+    /// It is refused, or the server would refuse it.
+    Said(Said),
+}
+
+impl From<Malformed> for Unfit {
+    fn from(_: Malformed) -> Unfit {
+        Unfit::Malformed
+    }
+}
+
+impl Piece {
+    fn quiet() -> Piece {
+        Piece { class: Class::Quiet, steps: Vec::new(), actions: Vec::new(), payload: Vec::new() }
+    }
+
+    pub(super) fn effect(&self) -> Effect {
+        Effect::worst(self.actions.iter().map(Action::effect))
+    }
+
+    /// Whether it may do anything at all that must be judged.
+    pub(super) fn is_judged(&self) -> bool {
+        !matches!(self.class, Class::Quiet | Class::Transaction(_) | Class::Gateway(_))
+    }
+
+    pub(super) fn writes(&self) -> bool {
+        matches!(self.class, Class::Write | Class::CopyIn | Class::Alone)
+    }
+
+    /// Gives it what a statement does, and what of it a change would hold.
+    fn take(
+        &mut self,
+        statement: &Statement,
+        ran: UnitStatement,
+        names: &Names,
+        over: &Overlay,
+    ) -> Result<(), Said> {
+        if let Role::Session(SessionStatement::Execute { name }) = &statement.role {
+            let prepared = names.prepared(over, name).ok_or_else(|| no_statement(name))?;
+            let Some(inner) = &prepared.statement else { return Ok(()) };
+            let prepare = prepared.prepare.clone();
+            let prepare = prepare.unwrap_or_else(|| {
+                format!("PREPARE \"{}\" AS {}", name.replace('"', "\"\""), prepared.sql)
+            });
+            self.payload.push(UnitStatement { sql: prepare, parameters: Vec::new() });
+            self.payload.push(ran);
+            self.class = class_of(inner)?;
+            self.actions = inner.actions.clone();
+            return Ok(());
+        }
+        self.class = class_of(statement)?;
+        self.actions = statement.actions.clone();
+        if !matches!(self.class, Class::Transaction(_)) {
+            self.payload.push(ran);
+        }
+        Ok(())
+    }
+}
+
+/// The pieces of one simple query.
+pub(super) fn of_query(meaning: Interpretation, names: &mut Names) -> Result<Vec<Piece>, Said> {
+    let mut over = Overlay::default();
+    let mut pieces = Vec::new();
+    for statement in meaning.statements {
+        let steps = Step::statement(&statement.sql)
+            .map_err(|_| Said::error("54000", "the statement is too long"))?;
+        let mut piece = Piece { steps: steps.into(), ..Piece::quiet() };
+        let ran = UnitStatement { sql: statement.sql.clone(), parameters: Vec::new() };
+        piece.take(&statement, ran, names, &over)?;
+        if let Role::Session(session) = &statement.role {
+            let last = piece.steps.last_mut().expect("a statement has steps");
+            last.learn = Some(learn_session(session, &statement.sql, names, &mut over));
+        }
+        pieces.push(piece);
+    }
+    Ok(pieces)
+}
+
+fn learn_session(
+    session: &SessionStatement,
+    sql: &str,
+    names: &mut Names,
+    over: &mut Overlay,
+) -> Learn {
+    if let SessionStatement::Prepare { name, inner } = session {
+        let prepared = Arc::new(Prepared {
+            id: names.next_id(),
+            sql: inner.sql.clone(),
+            prepare: Some(sql.to_owned()),
+            oids: Vec::new(),
+            statement: Some((**inner).clone()),
+            parse: bytes::Bytes::new(),
+        });
+        over.prepared.insert(name.clone(), Some(prepared.clone()));
+        return Learn::Prepared(name.clone(), prepared);
+    }
+    if let SessionStatement::Deallocate { name: Some(name) } = session {
+        over.prepared.insert(name.clone(), None);
+    }
+    Learn::Session(session.clone())
+}
+
+/// Makes pieces of the messages of the extended protocol.
+pub(super) struct Builder<'a> {
+    names: &'a mut Names,
+    interpret: &'a (dyn Fn(&str) -> Interpretation + Sync),
+    over: Overlay,
+    pieces: Vec<Piece>,
+    /// All texts that were parsed.
+    pub(super) texts: Vec<String>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        names: &'a mut Names,
+        interpret: &'a (dyn Fn(&str) -> Interpretation + Sync),
+    ) -> Builder<'a> {
+        let over = Overlay::default();
+        Builder { names, interpret, over, pieces: vec![Piece::quiet()], texts: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, frame: &Frame) -> Result<(), Unfit> {
+        match frame.tag() {
+            b'P' => self.parse(frame),
+            b'B' => self.bind(frame),
+            b'D' => self.describe(frame),
+            b'E' => self.execute(frame),
+            b'C' => self.close(frame),
+            _ => Err(Unfit::Malformed),
+        }
+    }
+
+    pub(super) fn finish(self) -> (Vec<Piece>, Vec<String>) {
+        let pieces = self.pieces.into_iter().filter(|piece| !piece.steps.is_empty()).collect();
+        (pieces, self.texts)
+    }
+
+    fn current(&mut self) -> &mut Piece {
+        self.pieces.last_mut().expect("there is always one")
+    }
+
+    fn push(&mut self, kind: Kind, frame: &Frame) -> &mut Step {
+        let step = Step::new(kind, Show::Agent, frame.bytes().clone());
+        let steps = &mut self.current().steps;
+        steps.push(step);
+        steps.last_mut().expect("one was pushed")
+    }
+
+    fn parse(&mut self, frame: &Frame) -> Result<(), Unfit> {
+        let Parse { name, sql, oids } = Parse::read(frame)?;
+        if self.names.is_full() {
+            let words = "this session has too many prepared statements; close some";
+            return Err(Unfit::Said(Said::error("54000", words)));
+        }
+        let statement = only((self.interpret)(&sql));
+        self.texts.push(sql.clone());
+        let id = self.names.next_id();
+        let parse = frame.bytes().clone();
+        let prepared = Arc::new(Prepared { id, sql, prepare: None, oids, statement, parse });
+        self.over.prepared.insert(name.clone(), Some(prepared.clone()));
+        let unnamed = if name.is_empty() { Unnamed::Becomes(id) } else { Unnamed::Untouched };
+        let step = self.push(Kind::Parse, frame);
+        step.unnamed = unnamed;
+        step.learn = Some(Learn::Prepared(name, prepared));
+        Ok(())
+    }
+
+    fn bind(&mut self, frame: &Frame) -> Result<(), Unfit> {
+        let bind = Bind::read(frame)?;
+        let prepared = self.named(&bind.statement)?;
+        let mut parameters = Vec::with_capacity(bind.values.len());
+        for (index, value) in bind.values.iter().enumerate() {
+            let oid = prepared.oids.get(index).copied().unwrap_or(0);
+            let value = value.as_ref().map(hex::encode);
+            parameters.push(Parameter { oid, format: bind.format(index), value });
+        }
+        let bound = Arc::new(Bound { prepared, parameters });
+        if !matches!(self.current().class, Class::Quiet) || !self.current().payload.is_empty() {
+            self.pieces.push(Piece::quiet());
+        }
+        self.run(&bound).map_err(Unfit::Said)?;
+        self.over.portals.insert(bind.portal.clone(), Some(bound.clone()));
+        let unnamed = must_be(&bind.statement, &bound.prepared);
+        let step = self.push(Kind::Bind, frame);
+        step.unnamed = unnamed;
+        step.learn = Some(Learn::Portal(bind.portal, bound));
+        Ok(())
+    }
+
+    /// The current piece runs this: planning alone may already call functions.
+    fn run(&mut self, bound: &Bound) -> Result<(), Said> {
+        let piece = self.pieces.last_mut().expect("there is always one");
+        let Some(statement) = &bound.prepared.statement else {
+            piece.class = Class::Read;
+            return Ok(());
+        };
+        let ran =
+            UnitStatement { sql: bound.prepared.sql.clone(), parameters: bound.parameters.clone() };
+        piece.take(statement, ran, self.names, &self.over)
+    }
+
+    fn describe(&mut self, frame: &Frame) -> Result<(), Unfit> {
+        match message::named(frame)? {
+            (b'S', name) => {
+                let prepared = self.named(&name)?;
+                self.push(Kind::DescribeStatement, frame).unnamed = must_be(&name, &prepared);
+            }
+            (_, name) => {
+                self.portal(&name)?;
+                self.push(Kind::DescribePortal, frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, frame: &Frame) -> Result<(), Unfit> {
+        let portal = message::executed(frame)?;
+        let bound = self.portal(&portal)?;
+        if matches!(self.current().class, Class::Quiet) {
+            // A portal from before goes on.
+            self.run(&bound).map_err(Unfit::Said)?;
+        }
+        let learn = match bound.prepared.statement.as_ref().map(|s| (&s.role, &s.sql)) {
+            Some((Role::Session(session), sql)) => {
+                Some(learn_session(session, sql, self.names, &mut self.over))
+            }
+            _ => None,
+        };
+        self.push(Kind::Execute, frame).learn = learn;
+        self.pieces.push(Piece::quiet());
+        Ok(())
+    }
+
+    fn close(&mut self, frame: &Frame) -> Result<(), Unfit> {
+        let (kind, name) = message::named(frame)?;
+        match kind {
+            b'S' => drop(self.over.prepared.insert(name.clone(), None)),
+            _ => drop(self.over.portals.insert(name.clone(), None)),
+        }
+        self.push(Kind::Close, frame).learn = Some(Learn::Closed(kind, name));
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Result<Arc<Prepared>, Unfit> {
+        let known = self.names.prepared(&self.over, name);
+        known.ok_or_else(|| Unfit::Said(no_statement(name)))
+    }
+
+    fn portal(&self, name: &str) -> Result<Arc<Bound>, Unfit> {
+        let known = self.names.portal(&self.over, name);
+        known.ok_or_else(|| {
+            Unfit::Said(Said::error("34000", format!("portal \"{name}\" does not exist")))
+        })
+    }
+}
+
+/// The unnamed statement must be this one; a named one is there. A statement of `PREPARE` has a
+/// name, always.
+fn must_be(name: &str, prepared: &Prepared) -> Unnamed {
+    match name.is_empty() {
+        true => Unnamed::MustBe(prepared.id, prepared.parse.clone()),
+        false => Unnamed::Untouched,
+    }
+}
+
+fn no_statement(name: &str) -> Said {
+    Said::error("26000", format!("prepared statement \"{name}\" does not exist"))
+}
+
+/// What a statement is to its transaction. What no transaction of ours could contain is refused.
+fn class_of(statement: &Statement) -> Result<Class, Said> {
+    use SessionStatement as S;
+    let effect = statement.effect();
+    Ok(match &statement.role {
+        Role::Plain if !statement.transactional => Class::Alone,
+        Role::Plain if effect == Effect::Read => Class::Read,
+        Role::Plain if statement.copy == Some(CopyDirection::In) => Class::CopyIn,
+        Role::Plain => Class::Write,
+        Role::Transaction(transaction) => {
+            refuse_transaction(transaction, effect)?;
+            Class::Transaction(transaction.clone())
+        }
+        Role::Session(session) => match session {
+            S::Set { name, .. } | S::Show { name } if name.starts_with("countermand.") => {
+                Class::Gateway(session.clone())
+            }
+            S::Set { name, .. } | S::Reset { name } if effect > Effect::Read => {
+                let words = format!("the setting `{name}` cannot be changed here to that");
+                return Err(Said::error(FORBIDDEN, words).hint("Leave it as it is."));
+            }
+            S::DeclareCursor { hold: true, .. } => {
+                let words = "cannot judge: a cursor WITH HOLD runs its query inside COMMIT";
+                let hint = "Declare it without WITH HOLD, after BEGIN READ ONLY.";
+                return Err(Said::error(CANNOT_JUDGE, words).hint(hint));
+            }
+            S::DeclareCursor { .. } | S::Fetch { .. } | S::CloseCursor { .. } => {
+                if effect == Effect::Read { Class::Read } else { Class::Write }
+            }
+            _ => Class::Session(session.clone()),
+        },
+    })
+}
+
+fn refuse_transaction(transaction: &TransactionStatement, effect: Effect) -> Result<(), Said> {
+    use TransactionStatement as T;
+    let why = match transaction {
+        T::Commit { chain: true } | T::Rollback { chain: true } => "AND CHAIN",
+        T::PrepareTransaction { .. } | T::CommitPrepared { .. } | T::RollbackPrepared { .. } => {
+            "two-phase commit"
+        }
+        T::Set { .. } | T::Begin(_) if effect > Effect::Read => "loosening a read-only transaction",
+        _ => return Ok(()),
+    };
+    Err(Said::error(FORBIDDEN, format!("forbidden: {why}"))
+        .hint("Use plain BEGIN, COMMIT and ROLLBACK."))
+}

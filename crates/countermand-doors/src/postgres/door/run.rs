@@ -1,0 +1,456 @@
+//! Running what was allowed, inside the transaction it belongs in.
+//!
+//! Reads run in a read-only transaction that ends in a rollback and took no transaction id; in
+//! a transaction of the agent's they run behind a savepoint, in read-only mode. READ ONLY alone
+//! is no wall (`RESET transaction_read_only` makes it writable); the rollback is. Rows may
+//! already be with the agent when a read is found to have written: then nothing it wrote stays,
+//! and the session ends.
+
+use super::flight::{Broken, Errors, Kind, Report, Step};
+use super::gate::Gate;
+use super::piece::{Class, Piece};
+use super::session::{Open, Session, Tx};
+use crate::postgres::interpret::{Modes, TransactionStatement};
+use crate::postgres::refuse::{CANNOT_JUDGE, Said};
+
+const BEGIN_READING: &str = "BEGIN READ ONLY";
+const NO_XID: &str = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL";
+const GUARD: [&str; 2] = ["SAVEPOINT countermand_read", "SET LOCAL transaction_read_only = on"];
+const UNGUARD: [&str; 2] =
+    ["ROLLBACK TO SAVEPOINT countermand_read", "RELEASE SAVEPOINT countermand_read"];
+
+/// How the pieces of a unit ended.
+#[derive(Debug, Default)]
+pub(super) struct Ran {
+    /// The server's error; the agent has it.
+    pub(super) error: Option<String>,
+    /// What the server said of each statement.
+    pub(super) tags: Vec<String>,
+}
+
+impl Ran {
+    fn add(&mut self, report: Report) {
+        self.tags.extend(report.tags);
+        self.error = self.error.take().or(report.error);
+    }
+}
+
+impl<G: Gate> Session<G> {
+    /// Runs pieces in order, up to the first error. `last`: nothing more of this unit comes.
+    pub(super) async fn run(&mut self, pieces: Vec<Piece>, last: bool) -> Result<Ran, Broken> {
+        let mut ran = Ran::default();
+        let mut pieces = pieces.into_iter().peekable();
+        while let Some(piece) = pieces.next() {
+            let is_last = last && pieces.peek().is_none();
+            match self.tx {
+                Tx::None => self.run_outside(piece, is_last, &mut ran).await?,
+                Tx::Open(open) if open.failed => self.run_failed(piece, &mut ran).await?,
+                Tx::Open(open) => self.run_inside(piece, open, &mut ran).await?,
+                Tx::Aborted => self.run_aborted(piece, &mut ran).await?,
+            }
+            let ends = pieces.peek().is_none_or(|next| matches!(next.class, Class::Transaction(_)));
+            if ran.error.is_none() && ends && matches!(self.tx, Tx::Open(Open { ours: true, .. })) {
+                self.commit_ours(&mut ran).await?;
+            }
+            if ran.error.is_some() {
+                break;
+            }
+        }
+        if ran.error.is_none() && !self.pending.is_empty() {
+            ran.add(self.land().await?);
+        }
+        if let (Some(why), Tx::Open(Open { ours: true, .. })) = (&ran.error, self.tx) {
+            let why = why.clone();
+            self.roll_back(&why).await?;
+            self.tx = Tx::None;
+        }
+        Ok(ran)
+    }
+
+    async fn run_outside(
+        &mut self,
+        piece: Piece,
+        is_last: bool,
+        ran: &mut Ran,
+    ) -> Result<(), Broken> {
+        match piece.class {
+            Class::Gateway(_) => ran.add(self.answer(piece).await?),
+            Class::Quiet => {
+                self.pending.extend(piece.steps);
+                ran.add(self.land().await?);
+            }
+            Class::Read => self.read(piece, is_last, ran).await?,
+            Class::Write | Class::CopyIn => {
+                self.end_reading().await?;
+                self.pending.push(Step::own("BEGIN"));
+                self.tx = Tx::Open(Open { ours: true, wrote: true, ..Open::default() });
+                self.write(piece, ran).await?;
+            }
+            Class::Alone | Class::Session(_) => {
+                self.end_reading().await?;
+                self.pending.extend(piece.steps);
+                ran.add(self.land().await?);
+            }
+            Class::Transaction(TransactionStatement::Begin(Modes { read_only, .. })) => {
+                self.end_reading().await?;
+                self.pending.extend(piece.steps);
+                let read_only = read_only == Some(true);
+                self.tx = Tx::Open(Open { read_only, ..Open::default() });
+            }
+            Class::Transaction(transaction) => {
+                self.end_reading().await?;
+                self.pending.extend(piece.steps);
+                ran.add(self.land().await?);
+                if matches!(transaction, TransactionStatement::Rollback { .. }) {
+                    self.held = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A read, outside any transaction of the agent's: all in one flight where nothing follows.
+    async fn read(&mut self, piece: Piece, is_last: bool, ran: &mut Ran) -> Result<(), Broken> {
+        let mut steps = Vec::with_capacity(piece.steps.len() + 4);
+        if !self.reading {
+            steps.push(Step::own(BEGIN_READING));
+        }
+        self.reading = true;
+        steps.extend(piece.steps);
+        if is_last {
+            steps.extend([Step::own(NO_XID), Step::sync(), Step::query("ROLLBACK")]);
+            let mut report = self.fly(steps).await?;
+            self.reading = false;
+            self.expect(&report, b"I")?;
+            took_no_xid(&mut report)?;
+            ran.add(report);
+            return Ok(());
+        }
+        steps.push(Step::sync());
+        let report = self.fly(steps).await?;
+        self.expect(&report, b"TE")?;
+        ran.add(report);
+        if ran.error.is_some() {
+            self.end_reading().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the read-only transaction of the unit.
+    pub(super) async fn end_reading(&mut self) -> Result<(), Broken> {
+        if !std::mem::take(&mut self.reading) {
+            return Ok(());
+        }
+        let steps = vec![Step::own(NO_XID), Step::sync(), Step::query("ROLLBACK")];
+        // In a transaction that has failed the question fails too: nothing of it stays anyway.
+        let mut report = self.fly_silently(steps).await?;
+        self.expect(&report, b"I")?;
+        took_no_xid(&mut report)
+    }
+
+    async fn run_inside(&mut self, piece: Piece, open: Open, ran: &mut Ran) -> Result<(), Broken> {
+        match &piece.class {
+            Class::Gateway(_) => {
+                ran.add(self.land().await?);
+                ran.add(self.answer(piece).await?);
+            }
+            Class::Quiet => {
+                self.pending.extend(piece.steps);
+                if !open.ours {
+                    ran.add(self.land().await?);
+                }
+            }
+            _ if open.read_only && !matches!(piece.class, Class::Transaction(_)) => {
+                self.pending.extend(piece.steps);
+                ran.add(self.land().await?);
+            }
+            Class::Read => {
+                if !open.guard {
+                    self.pending.extend(GUARD.map(Step::own));
+                    self.update(|open| open.guard = true);
+                }
+                self.pending.extend(piece.steps);
+                ran.add(self.land().await?);
+            }
+            Class::Write | Class::CopyIn | Class::Alone | Class::Session(_) => {
+                let writes = piece.writes();
+                self.unguard(open);
+                self.update(|open| open.wrote |= writes);
+                self.write(piece, ran).await?;
+            }
+            Class::Transaction(transaction) => {
+                let transaction = transaction.clone();
+                self.steer(piece, &transaction, open, ran).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Something that may stay: it goes with what follows, where nothing must be known first.
+    async fn write(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
+        let copies = matches!(piece.class, Class::CopyIn);
+        self.pending.extend(piece.steps);
+        if copies {
+            ran.add(self.copy_in().await?);
+        }
+        Ok(())
+    }
+
+    /// A statement about the agent's open transaction.
+    async fn steer(
+        &mut self,
+        piece: Piece,
+        transaction: &TransactionStatement,
+        open: Open,
+        ran: &mut Ran,
+    ) -> Result<(), Broken> {
+        use TransactionStatement as T;
+        match transaction {
+            T::Commit { .. } if open.read_only => {
+                ran.add(self.land().await?);
+                if ran.error.is_none() {
+                    self.end_read_only().await?;
+                    ran.add(self.say_instead(piece, "COMMIT").await?);
+                }
+            }
+            T::Commit { .. } | T::Rollback { .. } => {
+                let commits = matches!(transaction, T::Commit { .. });
+                if commits {
+                    self.unguard(open);
+                }
+                self.pending.extend(piece.steps);
+                ran.add(self.land_for_good().await?);
+                if self.tx == Tx::None {
+                    let committed = commits && ran.error.is_none();
+                    let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
+                    self.settle(committed, &words).await;
+                }
+                if !commits {
+                    self.held = None;
+                }
+            }
+            T::Set { modes, session: false } | T::Begin(modes) => {
+                let narrows = modes.read_only == Some(true) && !open.wrote;
+                self.unguard(open);
+                self.pending.extend(piece.steps);
+                let report = self.land().await?;
+                if report.error.is_none() && narrows {
+                    self.update(|open| open.read_only = true);
+                }
+                ran.add(report);
+            }
+            _ => {
+                self.unguard(open);
+                self.pending.extend(piece.steps);
+                ran.add(self.land().await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// In a failed transaction production refuses all but its end; savepoints may revive it.
+    async fn run_failed(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
+        use TransactionStatement as T;
+        let class = piece.class;
+        self.pending.extend(piece.steps);
+        let ends = matches!(class, Class::Transaction(T::Commit { .. } | T::Rollback { .. }));
+        let report = if ends { self.land_for_good().await? } else { self.land().await? };
+        ran.add(report);
+        if let Class::Transaction(transaction) = class {
+            match transaction {
+                T::Rollback { .. } => self.held = None,
+                // The savepoint that reads stood behind is gone with what came after the agent's.
+                T::RollbackTo { .. } => self.update(|open| open.guard = false),
+                _ => {}
+            }
+            if self.tx == Tx::None {
+                self.settle(false, "rolled back").await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Production has forgotten the transaction; the agent has not.
+    async fn run_aborted(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
+        use TransactionStatement as T;
+        match &piece.class {
+            Class::Transaction(end @ (T::Commit { .. } | T::Rollback { .. })) => {
+                if matches!(end, T::Rollback { .. }) {
+                    self.held = None;
+                }
+                self.tx = Tx::None;
+                ran.add(self.say_instead(piece, "ROLLBACK").await?);
+            }
+            Class::Quiet => {
+                let report = self.fly_quietly(piece.steps).await?;
+                ran.add(report);
+            }
+            _ => {
+                let words = "current transaction is aborted, commands ignored until end of \
+                             transaction block";
+                self.output.put(|out| Said::error("25P02", words).encode(out));
+                ran.error = Some(words.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares and closes what the piece prepares and closes, and answers its statement with
+    /// this tag: production ends the transaction otherwise than the agent said.
+    async fn say_instead(&mut self, piece: Piece, tag: &str) -> Result<Report, Broken> {
+        let steps = piece.steps.iter().filter_map(|step| step.echo(tag)).collect();
+        self.fly_quietly(steps).await
+    }
+
+    /// Steps that run nothing.
+    pub(super) async fn fly_quietly(&mut self, mut steps: Vec<Step>) -> Result<Report, Broken> {
+        if steps.iter().any(|step| !step.sends.is_empty()) {
+            steps.push(Step::sync());
+        }
+        self.fly(steps).await
+    }
+
+    /// Ends a transaction that was begun as read only.
+    async fn end_read_only(&mut self) -> Result<(), Broken> {
+        let steps = vec![Step::own(NO_XID), Step::sync(), Step::query("ROLLBACK")];
+        let mut report = self.fly_silently(steps).await?;
+        self.tx = Tx::None;
+        self.names.forget_portals();
+        self.expect(&report, b"I")?;
+        took_no_xid(&mut report)
+    }
+
+    /// Ends the guard of reads: whatever they did is undone.
+    fn unguard(&mut self, open: Open) {
+        if open.guard {
+            self.pending.extend(UNGUARD.map(Step::own));
+            self.update(|open| open.guard = false);
+        }
+    }
+
+    /// Commits the transaction that we put around the unit. The agent hears of the last statement
+    /// when it is committed, not before.
+    async fn commit_ours(&mut self, ran: &mut Ran) -> Result<(), Broken> {
+        if let Tx::Open(open) = self.tx {
+            self.unguard(open);
+        }
+        self.withhold();
+        let mut commit = Step::own("COMMIT");
+        commit.releases = true;
+        self.pending.push(commit);
+        ran.add(self.land_for_good().await?);
+        if self.tx == Tx::None {
+            let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
+            self.settle(ran.error.is_none(), &words).await;
+        }
+        Ok(())
+    }
+
+    /// The last statement's end waits for the commit.
+    fn withhold(&mut self) {
+        let executes = |step: &&mut Step| matches!(step.kind, Kind::Execute);
+        if let Some(last) = self.pending.iter_mut().rev().find(executes) {
+            last.withholds = true;
+        }
+    }
+
+    /// Rolls production back, after something went wrong.
+    pub(super) async fn roll_back(&mut self, why: &str) -> Result<(), Broken> {
+        let report = self.fly_silently(vec![Step::query("ROLLBACK")]).await?;
+        self.names.forget_portals();
+        self.settle(false, why).await;
+        if report.status == b'I' { Ok(()) } else { Err(lost_track()) }
+    }
+
+    /// Writes whose end is known now.
+    pub(super) async fn settle(&mut self, ok: bool, words: &str) {
+        for receipt in std::mem::take(&mut self.receipts) {
+            self.gate.settle(receipt, ok, words.to_owned()).await;
+        }
+    }
+
+    fn update(&mut self, change: impl FnOnce(&mut Open)) {
+        if let Tx::Open(open) = &mut self.tx {
+            change(open);
+        }
+    }
+
+    /// Sends what is pending, and follows where the transaction went.
+    pub(super) async fn land(&mut self) -> Result<Report, Broken> {
+        let mut steps = std::mem::take(&mut self.pending);
+        if steps.is_empty() {
+            return Ok(Report::default());
+        }
+        steps.push(Step::sync());
+        let report = self.fly(steps).await?;
+        self.follow(&report, false)?;
+        Ok(report)
+    }
+
+    /// As [`Session::land`], where the last statement ends the transaction.
+    async fn land_for_good(&mut self) -> Result<Report, Broken> {
+        let mut steps = std::mem::take(&mut self.pending);
+        steps.push(Step::sync());
+        let report = self.fly(steps).await?;
+        self.follow(&report, true)?;
+        Ok(report)
+    }
+
+    /// What `ReadyForQuery` says must be what this side believes.
+    fn follow(&mut self, report: &Report, ends: bool) -> Result<(), Broken> {
+        if self.reading {
+            return self.expect(report, b"TE");
+        }
+        match (&mut self.tx, report.status) {
+            (Tx::None | Tx::Aborted, b'I') => Ok(()),
+            (Tx::Open(open), b'T') => {
+                open.failed = false;
+                Ok(())
+            }
+            (Tx::Open(open), b'E') => {
+                open.failed = true;
+                Ok(())
+            }
+            (Tx::Open(_), b'I') if ends => {
+                self.tx = Tx::None;
+                self.names.forget_portals();
+                Ok(())
+            }
+            _ => Err(lost_track()),
+        }
+    }
+
+    pub(super) async fn fly(&mut self, steps: Vec<Step>) -> Result<Report, Broken> {
+        let mut report = self.line.fly(steps, &mut self.output, Errors::Shown).await?;
+        self.learn(&mut report);
+        Ok(report)
+    }
+
+    /// Steps of ours alone: their errors are not for the agent.
+    pub(super) async fn fly_silently(&mut self, steps: Vec<Step>) -> Result<Report, Broken> {
+        self.line.fly(steps, &mut self.output, Errors::Kept).await
+    }
+
+    fn expect(&self, report: &Report, statuses: &[u8]) -> Result<(), Broken> {
+        if statuses.contains(&report.status) { Ok(()) } else { Err(lost_track()) }
+    }
+}
+
+fn took_no_xid(report: &mut Report) -> Result<(), Broken> {
+    match report.rows.pop().as_deref() {
+        Some([Some(none)]) if none == "t" => Ok(()),
+        // The question was skipped: the transaction had failed.
+        None => Ok(()),
+        _ => {
+            let words = "cannot judge: a read did more than read; it was rolled back";
+            Err(Broken::Fatal(Said::fatal(CANNOT_JUDGE, words)))
+        }
+    }
+}
+
+fn lost_track() -> Broken {
+    let words = "cannot judge: the transaction is not where it should be";
+    Broken::Fatal(
+        Said::fatal(CANNOT_JUDGE, words).hint("Whether the last statement ran must be looked up."),
+    )
+}

@@ -1,0 +1,281 @@
+//! A real server, a door in front of it, and a gate that decides by effect alone.
+
+use countermand_core::action::Action;
+use countermand_core::change::Outcome;
+use countermand_core::effect::Effect;
+use countermand_core::name::{AgentName, HumanName, TargetName};
+use countermand_core::policy::{Missing, Reason};
+use countermand_core::request::{ChangeNumber, RequestKey};
+use countermand_doors::Door as _;
+use countermand_doors::postgres::door::{
+    Admitted, DoorConfig, Gate, PostgresDoor, Right, ScramVerifier, Upstream,
+};
+use countermand_doors::postgres::interpret::{Interpretation, Settings, interpret};
+use countermand_doors::postgres::scratch::{
+    Login as Psql, Options, PsqlOutput, ScratchServer, psql_as,
+};
+use countermand_doors::postgres::target::connection::{Address, Host, Login, Tls};
+use countermand_doors::secret::SecretRef;
+use countermand_engine::control::AgentQuery;
+use countermand_engine::{Caller, Proposal, Refusal};
+use pgwire::api::auth::sasl::scram::{ScramSecret, gen_salted_password};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+pub const AGENT: &str = "robo";
+pub const PASSWORD: &str = "cmd_robo";
+
+/// Lets through what is not worse than `most`; holds what destroys or is opaque; forbids the rest.
+pub struct TestGate {
+    most: Effect,
+    held: Mutex<Vec<(RequestKey, Option<Outcome>, Proposal)>>,
+    pub admitted: Mutex<Vec<Proposal>>,
+    pub settled: Mutex<Vec<(bool, String)>>,
+    pub frozen: watch::Sender<Option<String>>,
+}
+
+pub struct TestPermit<T>(T);
+
+impl<T: Send> Right<T> for TestPermit<T> {
+    fn spend(self) -> T {
+        self.0
+    }
+}
+
+impl TestGate {
+    fn new(most: Effect) -> TestGate {
+        TestGate {
+            most,
+            held: Mutex::default(),
+            admitted: Mutex::default(),
+            settled: Mutex::default(),
+            frozen: watch::Sender::new(None),
+        }
+    }
+
+    /// What was held as this change.
+    pub fn change(&self, number: u64) -> Proposal {
+        self.held.lock().unwrap()[number as usize - 1].2.clone()
+    }
+
+    pub fn changes(&self) -> usize {
+        self.held.lock().unwrap().len()
+    }
+
+    /// As if the engine had run it.
+    pub fn executed(&self, number: u64, tags: &[&str]) {
+        let said = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let outcome = Outcome { said, ..Outcome::default() };
+        self.held.lock().unwrap()[number as usize - 1].1 = Some(outcome);
+    }
+
+    fn hold<P>(&self, proposal: &Proposal) -> Admitted<P> {
+        let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
+        let mut held = self.held.lock().unwrap();
+        let known = held.iter_mut().enumerate().find(|(_, change)| change.0 == key);
+        if let Some((index, (_, outcome, _))) = known {
+            let change = ChangeNumber(index as u64 + 1);
+            return match outcome.take() {
+                Some(outcome) => {
+                    Admitted::Done { change, at: "2026-01-01T00:00:00Z".to_owned(), outcome }
+                }
+                None => Admitted::Refused(refusal(change)),
+            };
+        }
+        if !proposal.approvable {
+            return Admitted::Refused(Refusal::HeldUnit { summary: "destroy something".into() });
+        }
+        held.push((key, None, proposal.clone()));
+        Admitted::Refused(refusal(ChangeNumber(held.len() as u64)))
+    }
+}
+
+fn refusal(change: ChangeNumber) -> Refusal {
+    Refusal::Held {
+        change,
+        summary: "destroy something".into(),
+        missing: vec![Missing::Peers { have: 0, need: 1 }],
+        underway: Vec::new(),
+    }
+}
+
+impl Gate for TestGate {
+    type Permit<T: Send> = TestPermit<T>;
+    type Receipt = ();
+
+    fn scram_verifier(&self, agent: &str) -> ScramVerifier {
+        // A stranger's verifier is of a password that nobody has.
+        let password = if agent == AGENT { PASSWORD } else { "\u{1}nobody" };
+        let salt = format!("salt of {agent}").into_bytes();
+        let salted = gen_salted_password(password, &salt, 4096);
+        match ScramSecret::verifier_from_salted_password(salt, salted, 4096) {
+            ScramSecret::Verifier { salt, iterations, stored_key, server_key } => {
+                ScramVerifier { salt, iterations, stored_key, server_key }
+            }
+            ScramSecret::SaltedPassword { .. } => unreachable!("a verifier was asked for"),
+        }
+    }
+
+    async fn open_session(
+        &self,
+        agent: &str,
+        target: &str,
+        said: &str,
+        _peer: &str,
+    ) -> Result<Caller, Refusal> {
+        if target != "shop" {
+            return Err(Refusal::CannotJudge { why: "there is no such agent or target".into() });
+        }
+        Ok(Caller {
+            agent: AgentName::new(agent).unwrap(),
+            sponsor: HumanName::new("alice").unwrap(),
+            session: "s1".into(),
+            said: said.to_owned(),
+        })
+    }
+
+    async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admitted<TestPermit<T>>, ()) {
+        let worst = Effect::worst(proposal.actions.iter().map(Action::effect));
+        let admitted = match worst {
+            worst if worst <= self.most => {
+                self.admitted.lock().unwrap().push(proposal);
+                Admitted::Allowed(TestPermit(act))
+            }
+            Effect::Read | Effect::Write | Effect::Destroy | Effect::Opaque => self.hold(&proposal),
+            Effect::Grant | Effect::Network => Admitted::Refused(Refusal::Forbidden {
+                reasons: vec![Reason { policy: "floor/grant".into(), reason: "never".into() }],
+            }),
+        };
+        (admitted, ())
+    }
+
+    async fn settle(&self, (): (), ok: bool, words: String) {
+        self.settled.lock().unwrap().push((ok, words));
+    }
+
+    async fn agent_query(&self, _: &Caller, what: AgentQuery) -> Result<String, Refusal> {
+        Ok(format!("{{\"asked\":\"{what:?}\"}}"))
+    }
+
+    fn is_frozen(&self, _: &Caller, _: &TargetName) -> Option<String> {
+        self.frozen.borrow().clone()
+    }
+
+    async fn frozen(&self, _: &Caller, _: &TargetName) -> String {
+        let mut frozen = self.frozen.subscribe();
+        let why = frozen.wait_for(Option::is_some).await.unwrap().clone();
+        why.unwrap()
+    }
+}
+
+/// A server with a shop in it, and a door.
+pub struct Stand {
+    pub server: ScratchServer,
+    pub gate: Arc<TestGate>,
+    pub door: SocketAddr,
+    pub stop: watch::Sender<bool>,
+    directory: tempfile::TempDir,
+}
+
+const SHOP: &str = "
+    create role shop_owner;
+    create role session_role login password 'session';
+    create database shop owner shop_owner;
+";
+const TABLES: &str = "
+    set role shop_owner;
+    create table orders (id int primary key, note text);
+    insert into orders select g, 'n' || g from generate_series(1, 1000) g;
+    create table log (id int primary key deferrable initially deferred, what text);
+    create sequence numbers;
+    create function sneak() returns int language sql as 'delete from orders returning 1';
+    grant select, insert, update, delete on orders, log to session_role;
+    grant usage on sequence numbers to session_role;
+";
+
+impl Stand {
+    pub async fn up() -> Stand {
+        Stand::with(Effect::Write, interpret).await
+    }
+
+    /// A stand whose door believes `interpret`.
+    pub async fn with(
+        most: Effect,
+        interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
+    ) -> Stand {
+        let server = ScratchServer::start(Options::default()).await.unwrap();
+        server.psql(SHOP).await.unwrap();
+        server.psql_in("shop", TABLES).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("session");
+        std::fs::write(&secret, "session").unwrap();
+        let upstream = Upstream {
+            address: Address {
+                host: Host::Tcp("127.0.0.1".into()),
+                port: server.address().port(),
+                database: "shop".into(),
+                tls: Tls::Automatic,
+            },
+            login: Login { user: "session_role".into(), secret: SecretRef::File(secret) },
+            settings: BTreeMap::from([("statement_timeout".to_owned(), "30s".to_owned())]),
+            trusted_role: false,
+        };
+        let config = DoorConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
+            max_sessions: 20,
+            targets: BTreeMap::from([(TargetName::new("shop").unwrap(), upstream)]),
+        };
+        let gate = Arc::new(TestGate::new(most));
+        let door = PostgresDoor::bind(config, gate.clone()).await.unwrap().believing(interpret);
+        let address = door.address();
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(Box::new(door).serve(stopping));
+        Stand { server, gate, door: address, stop, directory }
+    }
+
+    pub fn login(&self) -> Psql {
+        Psql {
+            address: self.door,
+            user: AGENT.into(),
+            password: SecretString::from(PASSWORD),
+            database: "shop".into(),
+        }
+    }
+
+    /// The real psql, through the door; stops at the first error.
+    pub async fn psql(&self, sql: &str) -> PsqlOutput {
+        psql_as(self.server.tools(), &self.login(), sql).await.unwrap()
+    }
+
+    /// The real psql, through the door; goes on after errors.
+    pub async fn psql_on(&self, sql: &str) -> PsqlOutput {
+        self.psql(&format!("\\set ON_ERROR_STOP off\n{sql}")).await
+    }
+
+    /// What really is in production.
+    pub async fn truth(&self, sql: &str) -> String {
+        self.server.psql_in("shop", sql).await.unwrap().trim().to_owned()
+    }
+
+    /// The number of orders, which most tests try to lower.
+    pub async fn orders(&self) -> String {
+        self.truth("select count(*) from orders").await
+    }
+
+    /// Where a raw client connects, and as whom.
+    pub fn raw(&self) -> (Address, Login) {
+        let secret = self.directory.path().join("agent");
+        std::fs::write(&secret, PASSWORD).unwrap();
+        let address = Address {
+            host: Host::Tcp("127.0.0.1".into()),
+            port: self.door.port(),
+            database: "shop".into(),
+            tls: Tls::Automatic,
+        };
+        (address, Login { user: AGENT.into(), secret: SecretRef::File(secret) })
+    }
+}
