@@ -74,6 +74,13 @@ pub enum Command {
     Explain(Explain),
     /// Find what is wrong with this installation
     Doctor(Doctor),
+    /// Watch an agent's “delete and recreate the environment” on scratch servers: held, signed,
+    /// executed once, taken back
+    Demo {
+        /// Scripted reviewers decide; nobody is asked.
+        #[arg(long)]
+        unattended: bool,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell.

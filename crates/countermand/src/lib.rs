@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 mod commands;
 pub mod config;
+mod demo;
 pub mod exit;
 pub mod init;
 pub mod serve;

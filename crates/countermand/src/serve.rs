@@ -5,6 +5,7 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::socket::Socket;
 use crate::wiring;
+use countermand_doors::postgres::door::DoorError;
 use countermand_engine::{Clock, Engine, EngineError, Home};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,9 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The door for agents.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// What makes restore points.
     #[error("{0}")]
     Tools(String),
@@ -47,20 +51,22 @@ impl Gateway {
     pub async fn start(config: Config, home: Home, clock: Clock) -> Result<Gateway, ServeError> {
         let targets = wiring::targets(&config)?;
         let engine = Engine::open(config.installation.clone(), targets, home, clock).await?;
-        let serving = Gateway::listen(&config, engine.clone());
+        let serving = Gateway::listen(&config, engine.clone()).await;
         if serving.is_err() {
             engine.shutdown().await;
         }
         serving
     }
 
-    fn listen(config: &Config, engine: Engine) -> Result<Gateway, ServeError> {
-        let address = config.door.listen;
+    async fn listen(config: &Config, engine: Engine) -> Result<Gateway, ServeError> {
+        let door = wiring::door(config, &engine).await?;
+        let address = door.address();
         // After the engine: its lock shows that no other gateway listens here.
         let path = config.socket();
         let socket = Socket::bind(&path).map_err(|source| ServeError::Socket { path, source })?;
         let (stop, stopped) = watch::channel(false);
         let mut running = JoinSet::new();
+        running.spawn(door.serve(stopped.clone()));
         let answering = engine.clone();
         let answer = move |command, peer| {
             let engine = answering.clone();

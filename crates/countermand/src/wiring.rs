@@ -3,11 +3,20 @@
 use crate::config::{Config, PostgresConfig};
 use crate::serve::ServeError;
 use countermand_core::name::TargetName;
+use countermand_doors::Door;
+use countermand_doors::postgres::door::{Certificate, DoorConfig, PostgresDoor, Upstream};
 use countermand_doors::postgres::scratch::Tools;
 use countermand_doors::postgres::target::{PostgresTarget, Setup};
+use countermand_engine::Engine;
 use countermand_engine::target::Target;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Agents' sessions at the same time.
+const MOST_SESSIONS: usize = 200;
+/// An agent that leaves a transaction open this long loses it: its locks stop others.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(300);
 
 /// The side of every target that faces production. Nothing is connected yet.
 pub(crate) fn targets(
@@ -28,4 +37,31 @@ pub(crate) fn targets(
         (name.clone(), Arc::new(PostgresTarget::new(setup)) as Arc<dyn Target>)
     };
     Ok(config.targets.iter().map(target).collect())
+}
+
+/// The door, bound: it accepts nobody before it is served.
+pub(crate) async fn door(config: &Config, engine: &Engine) -> Result<Box<dyn Door>, ServeError> {
+    let tls = config.door.tls.clone().map(|(chain, key)| Certificate { chain, key });
+    let upstreams = config.targets.iter().map(|(name, target)| (name.clone(), upstream(target)));
+    let door = DoorConfig {
+        listen: config.door.listen,
+        tls,
+        max_sessions: MOST_SESSIONS,
+        targets: upstreams.collect(),
+    };
+    Ok(Box::new(PostgresDoor::bind(door, Arc::new(engine.clone())).await?))
+}
+
+fn upstream(target: &PostgresConfig) -> Upstream {
+    let millis = |limit: Duration| limit.as_millis().to_string();
+    let settings = [
+        ("statement_timeout", millis(target.limits.statement)),
+        ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION)),
+    ];
+    Upstream {
+        address: target.address.clone(),
+        login: target.session.clone(),
+        settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
+        trusted_role: false,
+    }
 }

@@ -28,7 +28,7 @@ pub(super) async fn build(teller: &Teller) -> Result<(Stage, Stage), Failure> {
 
 async fn start(rows: u64) -> Result<Stage, Failure> {
     let server = ScratchServer::start(Options::default()).await.map_err(Failure::new)?;
-    let password = || hex::encode(rand::rng().random::<[u8; 16]>());
+    let password = || format!("{:032x}", rand::rng().random::<u128>());
     let (session, executor) = (password(), password());
     let roles = format!(
         "CREATE ROLE app_owner;

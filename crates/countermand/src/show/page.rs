@@ -175,14 +175,20 @@ fn broken(text: &str, room: usize) -> Vec<String> {
             used += console::measure_text_width(word);
             continue;
         }
-        for c in word.chars() {
-            let wide = console::measure_text_width(c.encode_utf8(&mut [0; 4]));
-            if used + wide > room {
-                rows.push(String::new());
-                used = 0;
+        for (piece, is_colour) in console::AnsiCodeIterator::new(word) {
+            if is_colour {
+                rows.last_mut().expect("there is always a row").push_str(piece);
+                continue;
             }
-            rows.last_mut().expect("there is always a row").push(c);
-            used += wide;
+            for c in piece.chars() {
+                let wide = console::measure_text_width(c.encode_utf8(&mut [0; 4]));
+                if used + wide > room {
+                    rows.push(String::new());
+                    used = 0;
+                }
+                rows.last_mut().expect("there is always a row").push(c);
+                used += wide;
+            }
         }
     }
     rows.iter().map(|row| row.trim_end().to_owned()).collect()
@@ -221,5 +227,9 @@ mod tests {
         let rows = broken(&format!("a {long} b"), 40);
         assert!(rows.iter().all(|row| row.len() <= 40), "{rows:?}");
         assert_eq!(rows.concat().matches('x').count(), 95);
+        let coloured = format!("\u{1b}[31m{long}\u{1b}[0m");
+        let rows = broken(&coloured, 40);
+        assert_eq!(rows.len(), 3);
+        assert!(rows[0].starts_with("\u{1b}[31mx") && rows[2].ends_with("x\u{1b}[0m"), "{rows:?}");
     }
 }

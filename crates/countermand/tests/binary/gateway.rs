@@ -1,6 +1,7 @@
 //! An installation in a scratch folder, and the real binary run against it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -57,10 +58,10 @@ impl Installation {
         }
         let made = installation.init(&["--staging"]);
         assert_eq!(made.code, 0, "{}", made.stderr);
-        let bob = std::fs::read_to_string(installation.key("bob").with_extension("pub")).unwrap();
+        let bob = installation.public("bob");
         installation.edit(|text| {
             let text = text.replace("127.0.0.1:6432", "127.0.0.1:0");
-            format!("{text}\n[people.bob]\nkeys = [{:?}]\n[reviewers.bob]\n", bob.trim())
+            format!("{text}\n[people.bob]\nkeys = [{bob:?}]\n[reviewers.bob]\n")
         });
         installation
     }
@@ -85,6 +86,19 @@ impl Installation {
 
     pub(crate) fn config(&self) -> PathBuf {
         self.folder().join("countermand.toml")
+    }
+
+    /// The line of a public key.
+    pub(crate) fn public(&self, name: &str) -> String {
+        let line = std::fs::read_to_string(self.key(name).with_extension("pub")).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Puts a secret where the configuration says that it is.
+    pub(crate) fn secret(&self, path: &str, secret: &str) {
+        let path = self.folder().join(path);
+        std::fs::write(&path, secret).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Rewrites the configuration.

@@ -2,4 +2,5 @@
 
 mod cli;
 mod gateway;
+mod life;
 mod socket;

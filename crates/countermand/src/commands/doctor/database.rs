@@ -42,7 +42,10 @@ SELECT setting FROM pg_catalog.pg_settings
 /// Looks at every target.
 pub(super) fn examine(found: &mut Findings, config: &Config) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Some(runtime) = found.check("runtime", runtime, |_| "it runs".to_owned()) else { return };
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return found.add(Verdict::Bad, "targets", error.to_string()),
+    };
     let tools = dump_version(found);
     for (name, target) in &config.targets {
         runtime.block_on(async {
