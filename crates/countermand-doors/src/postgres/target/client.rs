@@ -95,6 +95,7 @@ pub(super) struct Limits {
 pub(super) struct Client {
     connection: Connection,
     status: u8,
+    limits: Limits,
 }
 
 impl Client {
@@ -118,12 +119,29 @@ impl Client {
         let settings: Vec<(String, String)> =
             settings.map(|(name, value)| (name.to_owned(), value)).collect();
         let connection = Connection::open(address, login, &settings).await?;
-        Ok(Client { connection, status: b'I' })
+        Ok(Client { connection, status: b'I', limits })
     }
 
     /// Whether the transaction that was begun is open and has not failed.
     pub(super) fn in_transaction(&self) -> bool {
         self.status == b'T'
+    }
+
+    /// Lets the rest of the transaction take as long as copying takes: nobody knows beforehand.
+    pub(super) async fn patient(&mut self) -> Result<(), ClientError> {
+        let sql = "SET LOCAL statement_timeout TO 0;
+            SET LOCAL idle_in_transaction_session_timeout TO 0";
+        self.batch(sql).await.map(drop)
+    }
+
+    /// Sets the limits again that [`Client::patient`] has lifted.
+    pub(super) async fn impatient(&mut self) -> Result<(), ClientError> {
+        let (statement, idle) = (self.limits.statement.as_millis(), self.limits.idle.as_millis());
+        let sql = format!(
+            "SET LOCAL statement_timeout TO {statement};
+             SET LOCAL idle_in_transaction_session_timeout TO {idle}"
+        );
+        self.batch(&sql).await.map(drop)
     }
 
     /// Takes back every setting that a unit may have made and that our own texts depend on, for
@@ -134,13 +152,6 @@ impl Client {
             sql.push_str(&format!(" SET LOCAL {name} TO {value};"));
         }
         self.batch(&sql).await.map(drop)
-    }
-
-    /// The version of the server, as a number: 150018.
-    pub(super) async fn version(&mut self) -> Result<u32, ClientError> {
-        let rows = self.query("SHOW server_version_num", &[]).await?;
-        let version = rows.first().and_then(|row| row[0].as_deref()?.parse().ok());
-        version.ok_or_else(|| ClientError::Lost("the server does not say its version".to_owned()))
     }
 
     /// Asks one question; parameters are texts whose types the server infers.

@@ -11,7 +11,7 @@ use countermand_core::preview::Counts;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Catalogues of what can be dropped.
-const CATALOGUES: [(&str, u32); 27] = [
+const CATALOGUES: [(&str, u32); 26] = [
     ("pg_class", 1259),
     ("pg_proc", 1255),
     ("pg_type", 1247),
@@ -36,7 +36,6 @@ const CATALOGUES: [(&str, u32); 27] = [
     ("pg_default_acl", 826),
     ("pg_foreign_server", 1417),
     ("pg_foreign_data_wrapper", 2328),
-    ("pg_user_mapping", 1418),
     ("pg_ts_config", 3602),
     ("pg_ts_dict", 3600),
 ];
@@ -45,12 +44,18 @@ const FIRST_NORMAL: u32 = 16384;
 /// Deferred work may defer more of it; after as many passes it counts as hiding.
 const PASSES: usize = 3;
 
+/// Rows written and removed in each catalogue by this transaction.
+type Turnover = BTreeMap<u32, (u64, u64)>;
+
 /// The catalogue at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
     objects: BTreeSet<Address>,
     /// Tables with the files that their rows are in.
     files: BTreeMap<u32, (String, u32)>,
+    /// Where long values are: a table that is written anew gets another one.
+    overflow: BTreeSet<Address>,
+    turnover: Turnover,
 }
 
 /// Why what happened cannot be accepted.
@@ -105,7 +110,27 @@ pub(super) async fn catalogue(client: &mut Client) -> Result<Catalogue, ClientEr
         let name = catalog::text(row, 1).to_owned();
         Some((catalog::number(row, 0)?, (name, catalog::number(row, 2)?)))
     };
-    Ok(Catalogue { objects, files: rows.iter().filter_map(file).collect() })
+    let files = rows.iter().filter_map(file).collect();
+    let sql = "SELECT c.oid FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'pg_toast'";
+    let rows = client.query(sql, &[]).await?;
+    let overflow = rows.iter().filter_map(|row| catalog::number(row, 0)).map(Address::relation);
+    let overflow = overflow.collect();
+    Ok(Catalogue { objects, files, overflow, turnover: turnover(client).await? })
+}
+
+async fn turnover(client: &mut Client) -> Result<Turnover, ClientError> {
+    let classes = CATALOGUES.iter().map(|(_, class)| *class).collect();
+    let sql = "SELECT c.oid, pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid),
+          pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid)
+        FROM pg_catalog.unnest($1::pg_catalog.oid[]) c(oid)";
+    let rows = client.query(sql, &[&catalog::oids(&classes)]).await?;
+    let counts = |row: &super::client::Row| {
+        let counts = (catalog::number(row, 1)?, catalog::number(row, 2)?);
+        Some((catalog::number(row, 0)?, counts))
+    };
+    Ok(rows.iter().filter_map(counts).collect())
 }
 
 /// Counters of this transaction: rows deleted or updated, by relation.
@@ -153,6 +178,15 @@ pub(super) async fn settle(client: &mut Client) -> Result<Counters, Deviation> {
         let why = "it leaves a cursor WITH HOLD, whose query would run inside the commit";
         return Err(Deviation::Hidden(why.to_owned()));
     }
+    let sql = "SELECT c.oid FROM pg_catalog.pg_locks k
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relation
+        WHERE k.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+          AND c.relkind OPERATOR(pg_catalog.=) 'f'
+          AND k.mode OPERATOR(pg_catalog.=) 'RowExclusiveLock'";
+    if !client.query(sql, &[]).await?.is_empty() {
+        let why = "it writes to a foreign table, and what that does elsewhere cannot be measured";
+        return Err(Deviation::Hidden(why.to_owned()));
+    }
     let mut last = None;
     for _ in 0..PASSES {
         client.batch("SET CONSTRAINTS ALL IMMEDIATE").await?;
@@ -167,7 +201,8 @@ pub(super) async fn settle(client: &mut Client) -> Result<Counters, Deviation> {
 }
 
 /// Rows lost or changed, by table. What is gone or was emptied counts with all it had.
-pub(super) fn rows(
+pub(super) async fn rows(
+    client: &mut Client,
     survey: &Survey,
     before: &Catalogue,
     after: &Catalogue,
@@ -194,12 +229,23 @@ pub(super) fn rows(
     for (oid, (name, file)) in &before.files {
         let rewritten = after.files.get(oid).is_some_and(|(_, now)| now != file);
         let expected = survey.rows.get(oid).is_some_and(|losing| losing.wholly);
-        if rewritten && !expected {
+        // What alters a table may write it anew, as long as every row is there again.
+        let kept = match survey.altered.get(oid) {
+            Some(rows) if rewritten => count(client, name).await? >= *rows,
+            _ => false,
+        };
+        if rewritten && !expected && !kept {
             let why = format!("table {name} was emptied or written anew, which was not foreseen");
             return Err(Deviation::Unsigned(why));
         }
     }
     Ok(measured)
+}
+
+async fn count(client: &mut Client, table: &str) -> Result<u64, ClientError> {
+    let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {table}");
+    let rows = client.query(&sql, &[]).await?;
+    Ok(rows.first().and_then(|row| catalog::number(row, 0)).unwrap_or(0))
 }
 
 /// Refuses unless exactly what was foreseen is gone.
@@ -211,12 +257,15 @@ pub(super) fn objects(
     let classes: BTreeSet<u32> = CATALOGUES.iter().map(|(_, class)| *class).collect();
     let whole = |set: &BTreeSet<Address>, at: &Address| at.part == 0 || !set.contains(&at.whole());
     let gone: BTreeSet<Address> = before.objects.difference(&after.objects).copied().collect();
-    let gone: BTreeSet<Address> = gone.iter().filter(|at| whole(&gone, at)).copied().collect();
+    let counts = |at: &&Address| !before.overflow.contains(&at.whole());
+    let gone: BTreeSet<Address> =
+        gone.iter().filter(|at| whole(&gone, at)).filter(counts).copied().collect();
     let foreseen: BTreeSet<Address> = survey
         .lost
         .iter()
         .filter(|at| classes.contains(&at.class) && at.object >= FIRST_NORMAL)
         .filter(|at| whole(&survey.lost, at))
+        .filter(counts)
         .copied()
         .collect();
     let words = |at: &Address| match survey.objects.get(at) {
@@ -226,13 +275,38 @@ pub(super) fn objects(
             _ => format!("the object {at:?}"),
         },
     };
-    if let Some(at) = gone.difference(&foreseen).next() {
+    let is_table =
+        |at: &&Address| at.class == catalog::RELATION && before.files.contains_key(&at.object);
+    if let Some(at) = gone.difference(&foreseen).max_by_key(is_table) {
         let why = format!("{} is gone, which was not foreseen", words(at));
         return Err(Deviation::Unsigned(why));
     }
     if let Some(at) = foreseen.difference(&gone).next() {
         let why = format!("{} is still there, which was not foreseen", words(at));
         return Err(Deviation::Unsigned(why));
+    }
+    unseen(before, after)
+}
+
+/// Refuses where more was removed from a catalogue than we saw there: something that somebody
+/// made after our snapshot went along, such as a view of a table that was dropped.
+fn unseen(before: &Catalogue, after: &Catalogue) -> Result<(), Deviation> {
+    for (class, (inserted, deleted)) in &after.turnover {
+        let (old_inserted, old_deleted) = before.turnover.get(class).copied().unwrap_or_default();
+        let of_class = |set: &BTreeSet<Address>, other: &BTreeSet<Address>| {
+            let own = |at: &&Address| at.class == *class && at.part == 0;
+            set.difference(other).filter(own).count() as u64
+        };
+        let gone = of_class(&before.objects, &after.objects);
+        let made = of_class(&after.objects, &before.objects);
+        let (inserted, deleted) =
+            (inserted.saturating_sub(old_inserted), deleted.saturating_sub(old_deleted));
+        // What the transaction made and removed again was nobody else's.
+        let passing = inserted.saturating_sub(made);
+        if deleted > gone.saturating_add(passing) {
+            let why = "something that was made since this run began went along with the rest";
+            return Err(Deviation::Unsigned(why.to_owned()));
+        }
     }
     Ok(())
 }

@@ -55,6 +55,8 @@ pub(super) struct Entry {
     object: u32,
     line: String,
     needs: Vec<u32>,
+    /// Attaches to something that stayed, and therefore has to be complete before.
+    pub(super) late: bool,
 }
 
 /// What is in a saved schema, in the order in which it is re-created.
@@ -67,6 +69,12 @@ pub(super) async fn contents(setup: &Setup, dump: &Path) -> Result<Vec<Entry>, P
 }
 
 impl Entry {
+    /// Whether it makes something a partition of something else.
+    fn attaches(&self) -> bool {
+        let words = self.line.splitn(4, ' ').nth(3).unwrap_or_default();
+        words.starts_with("TABLE ATTACH ") || words.starts_with("INDEX ATTACH ")
+    }
+
     /// Whether it creates one of these.
     pub(super) fn is_one_of(&self, places: &BTreeSet<Address>) -> bool {
         let place = Address { class: self.class, object: self.object, part: 0 };
@@ -98,6 +106,7 @@ fn entry(line: &str) -> Option<Entry> {
         object: words.next()?.parse().ok()?,
         line: line.to_owned(),
         needs: Vec::new(),
+        late: false,
     })
 }
 
@@ -110,7 +119,11 @@ pub(super) fn selection(entries: &[Entry], lost: &BTreeSet<Address>) -> Vec<Entr
     let comes_along =
         |entry: &Entry| entry.class == 0 && entry.needs.iter().any(|need| chosen.contains(need));
     let keep = |entry: &&Entry| chosen.contains(&entry.number) || comes_along(entry);
-    entries.iter().filter(keep).cloned().collect()
+    let mark = |entry: &Entry| Entry {
+        late: entry.attaches() && !entry.needs.iter().all(|need| chosen.contains(need)),
+        ..entry.clone()
+    };
+    entries.iter().filter(keep).map(mark).collect()
 }
 
 /// Statements that re-create a selection.

@@ -37,6 +37,8 @@ pub(super) async fn plan(
     known: &RestorePoint,
 ) -> Result<RestorePlan, TargetError> {
     let mut work = Work::open(target, folder, known).await?;
+    // Locks nothing: who asks what would happen keeps nobody waiting.
+    work.begin().await?;
     let plan = work.plan().await;
     work.client.batch("ROLLBACK").await?;
     plan
@@ -48,6 +50,7 @@ pub(super) async fn restore(
     restore: Restore,
 ) -> Result<Restored, TargetError> {
     let mut work = Work::open(target, restore.folder, &restore.restore_point).await?;
+    work.begin_locked().await?;
     let done = work.restore(restore.overwrite).await;
     match done {
         Ok(restored) => {
@@ -87,14 +90,20 @@ impl<'a> Work<'a> {
         let entries = programs::contents(setup, &folder.join(SCHEMA)).await.map_err(local)?;
         let lost: BTreeSet<Address> = manifest.lost.iter().map(|object| object.address).collect();
         let selection = programs::selection(&entries, &lost);
-        let mut work = Work { setup, client, folder, manifest, selection, present: Vec::new() };
-        work.begin().await?;
-        Ok(work)
+        Ok(Work { setup, client, folder, manifest, selection, present: Vec::new() })
+    }
+
+    async fn begin(&mut self) -> Result<(), TargetError> {
+        self.client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        self.client.patient().await?;
+        self.present = self.find_present().await?;
+        Ok(())
     }
 
     /// Locks the tables that stay against writers, then looks: as a run does.
-    async fn begin(&mut self) -> Result<(), TargetError> {
+    async fn begin_locked(&mut self) -> Result<(), TargetError> {
         self.client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        self.client.patient().await?;
         let staying = self.manifest.tables.iter().filter(|saved| !saved.gone);
         let names: BTreeSet<String> =
             staying.map(|saved| format!("ONLY {}", saved.table)).collect();
@@ -189,14 +198,16 @@ impl<'a> Work<'a> {
             return Err(conflicting(&conflicts));
         }
         self.make_room().await?;
-        self.definitions(Section::BeforeRows).await?;
+        self.definitions(Section::BeforeRows, false).await?;
         let mut restored = Restored { equal: true, ..Restored::default() };
         let gone: Vec<SavedRows> =
             self.manifest.tables.iter().filter(|saved| saved.gone).cloned().collect();
         for saved in &gone {
             self.fill(saved).await?;
         }
-        self.definitions(Section::AfterRows).await?;
+        self.definitions(Section::AfterRows, false).await?;
+        self.definitions(Section::BeforeRows, true).await?;
+        self.definitions(Section::AfterRows, true).await?;
         for statement in self.manifest.remake.clone() {
             self.client.batch(&statement).await?;
         }
@@ -240,14 +251,15 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Re-creates one half of the definitions. A schema that is there stays.
-    async fn definitions(&mut self, section: Section) -> Result<(), TargetError> {
+    /// Re-creates one half of the definitions, or of what attaches to what has stayed. A schema
+    /// that is there stays.
+    async fn definitions(&mut self, section: Section, late: bool) -> Result<(), TargetError> {
         let present: BTreeSet<Address> = (self.present.iter())
             .filter(|object| object.kind == "schema")
             .map(|object| object.address)
             .collect();
-        let selection: Vec<Entry> =
-            self.selection.iter().filter(|entry| !entry.is_one_of(&present)).cloned().collect();
+        let wanted = |entry: &&Entry| entry.late == late && !entry.is_one_of(&present);
+        let selection: Vec<Entry> = self.selection.iter().filter(wanted).cloned().collect();
         let dump = self.folder.join(SCHEMA);
         let sql = programs::statements(self.setup, &dump, &selection, section).await;
         let sql = sql.map_err(local)?;

@@ -18,23 +18,30 @@ use std::pin::Pin;
 
 /// Settings of a session that a unit may carry: those that change what its texts mean, and
 /// nothing that changes what it may do.
-const SETTINGS: [&str; 16] = [
-    "search_path",
-    "DateStyle",
-    "TimeZone",
-    "IntervalStyle",
-    "standard_conforming_strings",
-    "xmloption",
-    "xmlbinary",
+const SETTINGS: [&str; 23] = [
+    "array_nulls",
+    "backslash_quote",
     "bytea_output",
+    "check_function_bodies",
+    "client_encoding",
+    "DateStyle",
+    "default_table_access_method",
+    "default_tablespace",
+    "default_text_search_config",
+    "default_toast_compression",
     "extra_float_digits",
-    "lc_messages",
+    "IntervalStyle",
     "lc_monetary",
     "lc_numeric",
     "lc_time",
-    "default_text_search_config",
-    "client_encoding",
-    "array_nulls",
+    "row_security",
+    "search_path",
+    "standard_conforming_strings",
+    "TimeZone",
+    "transform_null_equals",
+    "xmlbinary",
+    "xmloption",
+    "quote_all_identifiers",
 ];
 
 /// A unit that has run in an open transaction.
@@ -133,7 +140,7 @@ impl Waiting {
 }
 
 /// A run, before its statements.
-struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     target: &'a PostgresTarget,
     client: Client,
     unit: Unit,
@@ -145,7 +152,10 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// Connects, and locks what the unit would touch against writers. Ends outside of any
     /// snapshot: LOCK TABLE takes none, and the first question after it does.
-    async fn begin(target: &'a PostgresTarget, run: &Run) -> Result<Attempt<'a>, Aborted> {
+    pub(super) async fn begin(
+        target: &'a PostgresTarget,
+        run: &Run,
+    ) -> Result<Attempt<'a>, Aborted> {
         if run.identity.target != target.setup().name {
             return Err(abort(Abort::IdentityChanged, "the permit is for another target"));
         }
@@ -187,7 +197,7 @@ impl<'a> Attempt<'a> {
         self.client.batch(&sql).await.map(drop).map_err(|error| match error.code() {
             Some("57014" | "55P03" | "40P01") => abort(Abort::LockNotGranted, error),
             Some("42P01") => abort(Abort::IdentityChanged, error),
-            _ => own(error),
+            _ => refused(error),
         })
     }
 
@@ -198,8 +208,19 @@ impl<'a> Attempt<'a> {
     }
 
     /// Looks again, saves, runs, measures.
-    async fn execute(mut self, run: &Run) -> Result<Executed, Aborted> {
+    async fn execute(self, run: &Run) -> Result<Executed, Aborted> {
+        self.execute_after(run, std::future::ready(())).await
+    }
+
+    /// As [`Attempt::execute`], with something else in between that a test wants to happen when
+    /// the snapshot has been taken.
+    pub(super) async fn execute_after<T>(
+        mut self,
+        run: &Run,
+        between: impl Future<Output = T> + Send,
+    ) -> Result<Executed, Aborted> {
         let survey = self.unchanged(run).await?;
+        between.await;
         let saving = match run.reversible {
             true => Some(self.save(&survey, run).await?),
             false => None,
@@ -283,7 +304,8 @@ impl Executed {
     ) -> Result<(), Aborted> {
         let after = measure::catalogue(&mut self.client).await.map_err(own)?;
         measure::objects(survey, before, &after).map_err(deviated)?;
-        let measured = measure::rows(survey, before, &after, baseline, counters);
+        let client = &mut self.client;
+        let measured = measure::rows(client, survey, before, &after, baseline, counters).await;
         self.measured = measured.map_err(deviated)?;
         if let Some(saving) = &mut self.saving {
             for (table, changed) in saving.left(&mut self.client).await.map_err(unsaved)? {

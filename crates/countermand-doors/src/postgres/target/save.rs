@@ -65,12 +65,14 @@ pub(super) async fn save(
         began: Instant::now(),
         staying: Vec::new(),
     };
+    client.patient().await?;
     saving.definitions(setup, client, subject.survey).await?;
     saving.sequences(client, subject.survey).await?;
     for (number, losing) in subject.survey.rows.values().enumerate() {
         let name = format!("{number:05}");
         saving.table(client, &losing.table, losing.gone, &name).await?;
     }
+    client.impatient().await?;
     Ok(saving)
 }
 
@@ -83,7 +85,8 @@ impl Saving {
     ) -> Result<(), SaveError> {
         let rows = client.query("SELECT pg_catalog.pg_export_snapshot()", &[]).await?;
         let snapshot = rows.first().map_or("", |row| catalog::text(row, 0)).to_owned();
-        // The program makes its file as it likes; the folder is ours alone.
+        // The program writes into what is there, with our mode.
+        drop(self.folder.file(SCHEMA)?);
         programs::dump_schema(setup, &snapshot, &self.folder.at(SCHEMA)).await?;
         self.folder.sync(SCHEMA)?;
         let entries = programs::contents(setup, &self.folder.at(SCHEMA)).await?;
@@ -182,6 +185,7 @@ impl Saving {
         client: &mut Client,
     ) -> Result<BTreeMap<String, u64>, SaveError> {
         let mut changed = BTreeMap::new();
+        client.patient().await?;
         for (table, mut saved, scan) in std::mem::take(&mut self.staying) {
             let now = format!("{scan}.now");
             self.copy(client, &copy_places(&table), &now).await?;
@@ -201,6 +205,7 @@ impl Saving {
             changed.insert(saved.table.clone(), rows);
             self.manifest.tables.push(saved);
         }
+        client.impatient().await?;
         Ok(changed)
     }
 

@@ -114,10 +114,22 @@ pub(super) enum SavedError {
     Unusable { path: PathBuf, why: String },
 }
 
-/// The folder of a restore point that is being made.
+/// The folder of a restore point that is being made. Dropped before it is sealed, it is removed:
+/// rows of production do not lie about for nothing.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    unsealed: bool,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.unsealed
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(%error, "cannot remove an unfinished restore point");
+        }
+    }
 }
 
 impl Folder {
@@ -125,12 +137,12 @@ impl Folder {
     pub(super) fn create(path: PathBuf) -> Result<Folder, SavedError> {
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(io("create the folder", &path))?;
-        Ok(Folder { path })
+        Ok(Folder { path, unsealed: true })
     }
 
     /// A folder that was made before.
     pub(super) fn existing(path: PathBuf) -> Folder {
-        Folder { path }
+        Folder { path, unsealed: false }
     }
 
     /// The path of a file in it.
@@ -164,7 +176,7 @@ impl Folder {
     }
 
     /// Writes the manifest: from here on it is a restore point, also after a crash.
-    pub(super) fn seal(&self, manifest: &Manifest) -> Result<RestorePoint, SavedError> {
+    pub(super) fn seal(mut self, manifest: &Manifest) -> Result<RestorePoint, SavedError> {
         let bytes = canonical(manifest);
         let (draft, path) = (self.at("manifest.draft"), self.at(MANIFEST));
         let mut file = self.file("manifest.draft")?;
@@ -175,6 +187,7 @@ impl Folder {
             let synced = File::open(directory).and_then(|file| file.sync_all());
             synced.map_err(io("sync", directory))?;
         }
+        self.unsealed = false;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(RestorePoint {
             folder: name,

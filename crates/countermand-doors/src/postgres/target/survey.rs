@@ -31,6 +31,8 @@ pub(super) struct Survey {
     pub(super) lost: BTreeSet<Address>,
     /// Tables that lose or change rows, by OID.
     pub(super) rows: BTreeMap<u32, Losing>,
+    /// Tables that are altered and keep their rows, with how many those are.
+    pub(super) altered: BTreeMap<u32, u64>,
 }
 
 /// An object in the radius.
@@ -350,11 +352,13 @@ impl Walk<'_> {
                 self.found.edges.insert((Address::relation(at.object), at, "part of"));
             }
         }
-        if rewrites {
-            let family = catalog::descendants(self.client, &[at.object].into()).await?;
-            for table in catalog::tables(self.client, &family).await? {
-                let rows = if table.has_rows() { self.count_all(&table).await? } else { 0 };
+        let family = catalog::descendants(self.client, &[at.object].into()).await?;
+        for table in catalog::tables(self.client, &family).await? {
+            let rows = if table.has_rows() { self.count_all(&table).await? } else { 0 };
+            if rewrites {
                 self.losing(table, rows, false, Fate::Changed, true);
+            } else {
+                self.found.altered.insert(table.oid, rows);
             }
         }
         Ok(())

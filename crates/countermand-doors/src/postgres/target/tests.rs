@@ -4,6 +4,7 @@
 mod preview;
 mod restore;
 mod run;
+mod writer;
 
 use super::super::scratch::{Options, ScratchServer};
 use super::super::unit::{Parameter, Unit, UnitStatement};
@@ -31,6 +32,14 @@ struct Site {
 
 /// Everything that a cascade can reach, in one schema and beside it.
 const ZOO: &str = include_str!("tests/zoo.sql");
+/// The rows of its schema.
+const ALL: [(&str, u64); 5] = [
+    ("shop.customers", 100),
+    ("shop.odd", 5),
+    ("shop.orders", 1000),
+    ("shop.parts_1", 100),
+    ("shop.parts_2", 100),
+];
 
 impl Site {
     async fn start(sql: &str) -> Site {
