@@ -1,4 +1,6 @@
 //! The real binary, from the outside.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod cli;
 mod gateway;
