@@ -142,7 +142,10 @@ struct Shared<G: Gate> {
 /// Which session a cancel means: by the process id and secret that the agent was given, which are
 /// ours and not production's.
 #[derive(Default)]
-struct Cancels(Mutex<HashMap<(i32, i32), (CancelKey, Arc<AtomicBool>)>>);
+struct Cancels(Mutex<HashMap<(i32, i32), Running>>);
+
+/// What cancels a session's work, and whether there is any now.
+type Running = (CancelKey, Arc<AtomicBool>);
 
 impl<G: Gate> PostgresDoor<G> {
     /// Takes the address. Nobody is served yet.
@@ -337,10 +340,13 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 /// Ends a session: production first, so that nothing goes on that nobody waits for.
 async fn leave<G: Gate>(mut session: Session<G>, ended: Broken) {
-    if session.busy.load(Ordering::Relaxed) {
+    let words = if session.busy.load(Ordering::Relaxed) {
         let _ = tokio::time::timeout(Duration::from_secs(1), session.line.cancel.cancel()).await;
-    }
-    session.settle(false, "the session was cut; whether it was committed is not known").await;
+        "the session was cut; whether it was committed is not known"
+    } else {
+        "the session ended; rolled back"
+    };
+    session.settle(false, words).await;
     let said = match ended {
         Broken::Terminated | Broken::Client(_) => None,
         Broken::Fatal(said) => Some(said),
@@ -382,12 +388,11 @@ impl Cancels {
             let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             known.get(&(process_id, secret)).cloned()
         };
-        if let Some((cancel, busy)) = known {
-            if busy.load(Ordering::Relaxed) {
-                if let Err(error) = cancel.cancel().await {
-                    tracing::debug!(%error, "a cancel did not reach the target");
-                }
-            }
+        if let Some((cancel, busy)) = known
+            && busy.load(Ordering::Relaxed)
+            && let Err(error) = cancel.cancel().await
+        {
+            tracing::debug!(%error, "a cancel did not reach the target");
         }
     }
 }

@@ -25,19 +25,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-pub const AGENT: &str = "robo";
-pub const PASSWORD: &str = "cmd_robo";
+pub(crate) const AGENT: &str = "robo";
+pub(crate) const PASSWORD: &str = "cmd_robo";
 
 /// Lets through what is not worse than `most`; holds what destroys or is opaque; forbids the rest.
-pub struct TestGate {
+pub(crate) struct TestGate {
     most: Effect,
     held: Mutex<Vec<(RequestKey, Option<Outcome>, Proposal)>>,
-    pub admitted: Mutex<Vec<Proposal>>,
-    pub settled: Mutex<Vec<(bool, String)>>,
-    pub frozen: watch::Sender<Option<String>>,
+    pub(crate) admitted: Mutex<Vec<Proposal>>,
+    pub(crate) settled: Mutex<Vec<(bool, String)>>,
+    pub(crate) frozen: watch::Sender<Option<String>>,
 }
 
-pub struct TestPermit<T>(T);
+pub(crate) struct TestPermit<T>(T);
 
 impl<T: Send> Right<T> for TestPermit<T> {
     fn spend(self) -> T {
@@ -57,16 +57,16 @@ impl TestGate {
     }
 
     /// What was held as this change.
-    pub fn change(&self, number: u64) -> Proposal {
+    pub(crate) fn change(&self, number: u64) -> Proposal {
         self.held.lock().unwrap()[number as usize - 1].2.clone()
     }
 
-    pub fn changes(&self) -> usize {
+    pub(crate) fn changes(&self) -> usize {
         self.held.lock().unwrap().len()
     }
 
     /// As if the engine had run it.
-    pub fn executed(&self, number: u64, tags: &[&str]) {
+    pub(crate) fn executed(&self, number: u64, tags: &[&str]) {
         let said = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let outcome = Outcome { said, ..Outcome::default() };
         self.held.lock().unwrap()[number as usize - 1].1 = Some(outcome);
@@ -172,11 +172,11 @@ impl Gate for TestGate {
 }
 
 /// A server with a shop in it, and a door.
-pub struct Stand {
-    pub server: ScratchServer,
-    pub gate: Arc<TestGate>,
-    pub door: SocketAddr,
-    pub stop: watch::Sender<bool>,
+pub(crate) struct Stand {
+    pub(crate) server: ScratchServer,
+    pub(crate) gate: Arc<TestGate>,
+    pub(crate) door: SocketAddr,
+    pub(crate) stop: watch::Sender<bool>,
     directory: tempfile::TempDir,
 }
 
@@ -197,12 +197,12 @@ const TABLES: &str = "
 ";
 
 impl Stand {
-    pub async fn up() -> Stand {
+    pub(crate) async fn up() -> Stand {
         Stand::with(Effect::Write, interpret).await
     }
 
     /// A stand whose door believes `interpret`.
-    pub async fn with(
+    pub(crate) async fn with(
         most: Effect,
         interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
     ) -> Stand {
@@ -237,7 +237,7 @@ impl Stand {
         Stand { server, gate, door: address, stop, directory }
     }
 
-    pub fn login(&self) -> Psql {
+    pub(crate) fn login(&self) -> Psql {
         Psql {
             address: self.door,
             user: AGENT.into(),
@@ -247,27 +247,27 @@ impl Stand {
     }
 
     /// The real psql, through the door; stops at the first error.
-    pub async fn psql(&self, sql: &str) -> PsqlOutput {
+    pub(crate) async fn psql(&self, sql: &str) -> PsqlOutput {
         psql_as(self.server.tools(), &self.login(), sql).await.unwrap()
     }
 
     /// The real psql, through the door; goes on after errors.
-    pub async fn psql_on(&self, sql: &str) -> PsqlOutput {
+    pub(crate) async fn psql_on(&self, sql: &str) -> PsqlOutput {
         self.psql(&format!("\\set ON_ERROR_STOP off\n{sql}")).await
     }
 
     /// What really is in production.
-    pub async fn truth(&self, sql: &str) -> String {
+    pub(crate) async fn truth(&self, sql: &str) -> String {
         self.server.psql_in("shop", sql).await.unwrap().trim().to_owned()
     }
 
     /// The number of orders, which most tests try to lower.
-    pub async fn orders(&self) -> String {
+    pub(crate) async fn orders(&self) -> String {
         self.truth("select count(*) from orders").await
     }
 
     /// Where a raw client connects, and as whom.
-    pub fn raw(&self) -> (Address, Login) {
+    pub(crate) fn raw(&self) -> (Address, Login) {
         let secret = self.directory.path().join("agent");
         std::fs::write(&secret, PASSWORD).unwrap();
         let address = Address {

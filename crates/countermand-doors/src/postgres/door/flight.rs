@@ -414,10 +414,10 @@ impl Landing<'_> {
     fn done(&mut self) {
         let Some(step) = self.steps.pop_front() else { return };
         self.report.learned.extend(step.learn);
-        if step.releases {
-            if let Some(withheld) = self.withheld.take() {
-                self.output.push(&withheld);
-            }
+        if step.releases
+            && let Some(withheld) = self.withheld.take()
+        {
+            self.output.push(&withheld);
         }
     }
 
@@ -435,10 +435,10 @@ impl Landing<'_> {
     }
 
     fn parameter(&mut self, frame: &Frame) {
-        if let [name, value, ..] = message::texts(frame).as_slice() {
-            if name == "standard_conforming_strings" {
-                *self.strings = value == "on";
-            }
+        if let [name, value, ..] = message::texts(frame).as_slice()
+            && name == "standard_conforming_strings"
+        {
+            *self.strings = value == "on";
         }
         self.output.push(frame.bytes());
     }

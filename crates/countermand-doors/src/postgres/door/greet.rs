@@ -202,10 +202,8 @@ impl Start {
         };
         let mut server = ScramServerAuth::new();
         let mut methods = vec![PLAIN];
-        if let Some(tls) = tls {
-            if server.configure_certificate(&tls.certificate_pem).is_ok() {
-                methods.insert(0, BOUND);
-            }
+        if tls.is_some_and(|tls| server.configure_certificate(&tls.certificate_pem).is_ok()) {
+            methods.insert(0, BOUND);
         }
         self.ask(10, methods.join("\0").as_bytes(), true).await?;
         let (method, first) = self.initial_response().await?;

@@ -134,6 +134,9 @@ impl<G: Gate> Session<G> {
     fn may_run_together(&self, pieces: &[Piece], texts: &[String]) -> Result<(), Said> {
         for piece in pieces {
             if let Class::Session(SessionStatement::Set { name, value, .. }) = &piece.class {
+                if self.keeps(piece) {
+                    continue;
+                }
                 self.limits.allow(name, value.as_deref())?;
             }
         }
@@ -163,6 +166,16 @@ impl<G: Gate> Session<G> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the piece is a `SET` that would raise a limit, and is answered without being done.
+    pub(super) fn keeps(&self, piece: &Piece) -> bool {
+        let Class::Session(SessionStatement::Set { name, value, .. }) = &piece.class else {
+            return false;
+        };
+        let text = piece.payload.first().map_or("", |statement| statement.sql.trim_start());
+        let is_set = text.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set"));
+        is_set && self.limits.raises(name, value.as_deref())
     }
 
     /// After a hold nothing else is written here: a script must not run on over the gap.

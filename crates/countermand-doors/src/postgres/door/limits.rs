@@ -26,6 +26,12 @@ impl Limits {
         Limits(rows.into_iter().filter_map(limit).collect())
     }
 
+    /// Whether this would raise a limit: a client that asks for it goes on with the limit as it
+    /// is. pg_dump switches the timeouts off first of all, and works as well with them.
+    pub(super) fn raises(&self, name: &str, value: Option<&str>) -> bool {
+        setting_class(name, value) == SettingClass::Limit && self.allow(name, value).is_err()
+    }
+
     /// Whether a setting may get this value; `None` is its default, which is what it began with.
     pub(super) fn allow(&self, name: &str, value: Option<&str>) -> Result<(), Said> {
         let refused = |words: String| Err(Said::error(FORBIDDEN, words));
@@ -137,5 +143,8 @@ mod tests {
             assert!(limits().allow(name, Some(value)).is_err(), "{name} = {value}");
         }
         assert!(limits().allow("statement_timeout", None).is_ok());
+        assert!(limits().raises("statement_timeout", Some("0")));
+        assert!(!limits().raises("statement_timeout", Some("1")));
+        assert!(!limits().raises("role", Some("postgres")));
     }
 }

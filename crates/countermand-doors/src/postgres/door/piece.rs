@@ -63,10 +63,6 @@ impl Piece {
         Piece { class: Class::Quiet, steps: Vec::new(), actions: Vec::new(), payload: Vec::new() }
     }
 
-    pub(super) fn effect(&self) -> Effect {
-        Effect::worst(self.actions.iter().map(Action::effect))
-    }
-
     /// Whether it may do anything at all that must be judged.
     pub(super) fn is_judged(&self) -> bool {
         !matches!(self.class, Class::Quiet | Class::Transaction(_) | Class::Gateway(_))
@@ -156,7 +152,9 @@ pub(super) struct Builder<'a> {
     over: Overlay,
     pieces: Vec<Piece>,
     /// All texts that were parsed.
-    pub(super) texts: Vec<String>,
+    texts: Vec<String>,
+    /// The first that is no SQL for our grammar.
+    pub(super) broken: Option<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -164,8 +162,8 @@ impl<'a> Builder<'a> {
         names: &'a mut Names,
         interpret: &'a (dyn Fn(&str) -> Interpretation + Sync),
     ) -> Builder<'a> {
-        let over = Overlay::default();
-        Builder { names, interpret, over, pieces: vec![Piece::quiet()], texts: Vec::new() }
+        let (over, texts) = (Overlay::default(), Vec::new());
+        Builder { names, interpret, over, pieces: vec![Piece::quiet()], texts, broken: None }
     }
 
     pub(super) fn add(&mut self, frame: &Frame) -> Result<(), Unfit> {
@@ -201,7 +199,11 @@ impl<'a> Builder<'a> {
             let words = "this session has too many prepared statements; close some";
             return Err(Unfit::Said(Said::error("54000", words)));
         }
-        let statement = only((self.interpret)(&sql));
+        let meaning = (self.interpret)(&sql);
+        if meaning.syntax_error.is_some() {
+            self.broken.get_or_insert_with(|| sql.clone());
+        }
+        let statement = only(meaning);
         self.texts.push(sql.clone());
         let id = self.names.next_id();
         let parse = frame.bytes().clone();

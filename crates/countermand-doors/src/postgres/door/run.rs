@@ -10,7 +10,7 @@ use super::flight::{Broken, Errors, Kind, Report, Step};
 use super::gate::Gate;
 use super::piece::{Class, Piece};
 use super::session::{Open, Session, Tx};
-use crate::postgres::interpret::{Modes, TransactionStatement};
+use crate::postgres::interpret::{Modes, SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{CANNOT_JUDGE, Said};
 
 const BEGIN_READING: &str = "BEGIN READ ONLY";
@@ -42,6 +42,10 @@ impl<G: Gate> Session<G> {
         let mut pieces = pieces.into_iter().peekable();
         while let Some(piece) = pieces.next() {
             let is_last = last && pieces.peek().is_none();
+            if self.keeps(&piece) && self.is_well() {
+                ran.add(self.keep_limit(piece).await?);
+                continue;
+            }
             match self.tx {
                 Tx::None => self.run_outside(piece, is_last, &mut ran).await?,
                 Tx::Open(open) if open.failed => self.run_failed(piece, &mut ran).await?,
@@ -67,6 +71,24 @@ impl<G: Gate> Session<G> {
         Ok(ran)
     }
 
+    /// Whether statements are heard: no transaction has failed.
+    fn is_well(&self) -> bool {
+        matches!(self.tx, Tx::None | Tx::Open(Open { failed: false, .. }))
+    }
+
+    /// The limit stays, and the client goes on.
+    async fn keep_limit(&mut self, piece: Piece) -> Result<Report, Broken> {
+        let mut landed = self.land().await?;
+        if landed.error.is_none() {
+            let notice = Said::notice("the limit stays as it is: an agent may only lower it");
+            self.output.put(|out| notice.encode(out));
+            let said = self.say_instead(piece, "SET").await?;
+            landed.tags.extend(said.tags);
+            landed.error = said.error;
+        }
+        Ok(landed)
+    }
+
     async fn run_outside(
         &mut self,
         piece: Piece,
@@ -80,11 +102,10 @@ impl<G: Gate> Session<G> {
                 ran.add(self.land().await?);
             }
             Class::Read => self.read(piece, is_last, ran).await?,
-            Class::Write | Class::CopyIn => {
-                self.end_reading().await?;
-                self.pending.push(Step::own("BEGIN"));
-                self.tx = Tx::Open(Open { ours: true, wrote: true, ..Open::default() });
-                self.write(piece, ran).await?;
+            Class::Write | Class::CopyIn => self.write_in_ours(piece, ran).await?,
+            // It means what follows in the same message, which needs a transaction for that.
+            Class::Session(SessionStatement::Set { local: true, .. }) if !is_last => {
+                self.write_in_ours(piece, ran).await?;
             }
             Class::Alone | Class::Session(_) => {
                 self.end_reading().await?;
@@ -107,6 +128,15 @@ impl<G: Gate> Session<G> {
             }
         }
         Ok(())
+    }
+
+    /// The first that writes outside any transaction of the agent's: from here to the end of the
+    /// unit, all is one.
+    async fn write_in_ours(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
+        self.end_reading().await?;
+        self.pending.push(Step::own("BEGIN"));
+        self.tx = Tx::Open(Open { ours: true, wrote: true, ..Open::default() });
+        self.write(piece, ran).await
     }
 
     /// A read, outside any transaction of the agent's: all in one flight where nothing follows.

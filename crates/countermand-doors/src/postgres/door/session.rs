@@ -133,7 +133,10 @@ impl<G: Gate> Session<G> {
                     let frame = frame.map_err(client)?;
                     self.busy.store(true, Ordering::Relaxed);
                     let taken = self.take(frame).await;
-                    self.busy.store(false, Ordering::Relaxed);
+                    // A session that breaks here was at work, and stays so for whoever ends it.
+                    if !matches!(&taken, Err(broken) if !matches!(broken, Broken::Terminated)) {
+                        self.busy.store(false, Ordering::Relaxed);
+                    }
                     taken?;
                 }
                 // Notifications, and the end of the connection.
@@ -239,7 +242,15 @@ impl<G: Gate> Session<G> {
                 break;
             }
         }
+        let broken = builder.broken.take();
         let (pieces, texts) = builder.finish();
+        // The server says best what is wrong with a text, and parsing runs nothing.
+        if let Some(sql) = broken
+            && !self.parses(&sql).await?
+        {
+            self.skipping = true;
+            return Ok(());
+        }
         let went_well = match unfit {
             Some(Unfit::Malformed) => return Err(malformed()),
             Some(Unfit::Said(said)) => {
