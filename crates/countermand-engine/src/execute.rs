@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// How often the engine looks whether a cooling has ended or a request has expired.
 const LOOK: Duration = Duration::from_millis(100);
+/// After as many attempts that came to nothing, humans look again before there are more.
+const ATTEMPTS: u32 = 5;
 /// How long the engine waits before it tries again what somebody else is in the way of.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -257,7 +259,11 @@ impl Engine {
         if change.state != State::Held {
             return Ok(());
         }
-        if abort == Abort::LockNotGranted {
+        if change.attempts.is_multiple_of(ATTEMPTS) {
+            let by = "the gateway".to_owned();
+            let reason = format!("{ATTEMPTS} attempts in a row came to nothing; the last: {why}");
+            self.record(number, Event::CoolingStopped { by, reason }).await?;
+        } else if abort == Abort::LockNotGranted {
             // Whoever holds it gets time; the lane stays ours, so that nobody overtakes.
             tokio::time::sleep(AGAIN).await;
         } else if abort == Abort::Interrupted {

@@ -65,7 +65,7 @@ fn environment(rows: u64) -> String {
          INSERT INTO billing.costs (account, day, service, cents)
              SELECT 1 + n % 200, date '2025-01-01' + (n % 365)::int,
                     (ARRAY['compute', 'storage', 'network'])[1 + n % 3]::billing.service,
-                    (n * 7919) % 100000
+                    (n::bigint * 7919) % 100000
              FROM generate_series(1, {rows}) n;
          INSERT INTO billing.invoices
              SELECT 'I' || n, 1 + n % 200, date '2025-02-01', n * 100

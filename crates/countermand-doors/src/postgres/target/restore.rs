@@ -248,6 +248,26 @@ impl<'a> Work<'a> {
         for sql in drops {
             self.client.batch(&sql).await?;
         }
+        self.drop_empty_schemas().await
+    }
+
+    /// An empty schema that has taken a name gives way, so that owner and permissions come back
+    /// with the schema that was lost. One that holds something stays as it is.
+    async fn drop_empty_schemas(&mut self) -> Result<(), TargetError> {
+        let schemas = self.present.iter().filter(|object| object.kind == "schema");
+        let names: Vec<String> = schemas.map(|object| object.name.clone()).collect();
+        let sql = "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_namespace n
+            WHERE pg_catalog.quote_ident(n.nspname)
+                OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                WHERE d.refclassid OPERATOR(pg_catalog.=) 2615::pg_catalog.oid
+                  AND d.refobjid OPERATOR(pg_catalog.=) n.oid)";
+        let rows = self.client.query(sql, &[&catalog::array(&names)]).await?;
+        for row in &rows {
+            let name = catalog::text(row, 0).to_owned();
+            self.client.batch(&format!("DROP SCHEMA {name}")).await?;
+            self.present.retain(|object| object.kind != "schema" || object.name != name);
+        }
         Ok(())
     }
 
