@@ -1,5 +1,7 @@
 //! The raw connection to production, against real servers.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail as tests do
+
 use bytes::BytesMut;
 use countermand_doors::postgres::scratch::{Options, SUPERUSER, ScratchServer};
 use countermand_doors::postgres::target::connection::{

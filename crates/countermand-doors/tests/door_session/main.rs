@@ -1,8 +1,11 @@
 //! Sessions through the door: real clients, a real server behind.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail as tests do
+
 mod extended;
 mod raw;
 mod simple;
 mod stand;
+mod tls;
 mod transaction;
 mod wall;

@@ -8,7 +8,7 @@ use countermand_core::policy::{Missing, Reason};
 use countermand_core::request::{ChangeNumber, RequestKey};
 use countermand_doors::Door as _;
 use countermand_doors::postgres::door::{
-    Admitted, DoorConfig, Gate, PostgresDoor, Right, ScramVerifier, Upstream,
+    Admitted, Certificate, DoorConfig, Gate, PostgresDoor, Right, ScramVerifier, Upstream,
 };
 use countermand_doors::postgres::interpret::{Interpretation, Settings, interpret};
 use countermand_doors::postgres::scratch::{
@@ -206,6 +206,15 @@ impl Stand {
         most: Effect,
         interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
     ) -> Stand {
+        Stand::behind(None, most, interpret).await
+    }
+
+    /// A stand whose door has a certificate.
+    pub(crate) async fn behind(
+        tls: Option<Certificate>,
+        most: Effect,
+        interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
+    ) -> Stand {
         let server = ScratchServer::start(Options::default()).await.unwrap();
         server.psql(SHOP).await.unwrap();
         server.psql_in("shop", TABLES).await.unwrap();
@@ -225,7 +234,7 @@ impl Stand {
         };
         let config = DoorConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            tls: None,
+            tls,
             max_sessions: 20,
             targets: BTreeMap::from([(TargetName::new("shop").unwrap(), upstream)]),
         };
