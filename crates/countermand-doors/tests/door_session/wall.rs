@@ -80,6 +80,21 @@ async fn what_is_taken_for_a_read_changes_nothing() {
 }
 
 /// Reads up to the goodbye that was sent behind the attack, or until the session is over.
+#[tokio::test]
+async fn what_an_execute_calls_in_its_arguments_is_judged_too() {
+    let stand = Stand::with(Effect::Write, interpret).await;
+    for attack in [
+        "prepare p(bigint) as insert into log values ($1, 'x'); execute p(sneak())",
+        "prepare p(bigint) as select $1; execute p(sneak())",
+        "prepare p(boolean) as select $1; execute p(pg_terminate_backend(1))",
+    ] {
+        let refused = stand.psql(attack).await;
+        assert!(!refused.success, "{attack}: {}", refused.stdout);
+        assert!(refused.stderr.contains("held"), "{attack}: {}", refused.stderr);
+        unharmed(&stand, attack).await;
+    }
+}
+
 async fn drain(raw: &mut Raw) {
     while raw.connection.receive().await.is_ok() {}
 }

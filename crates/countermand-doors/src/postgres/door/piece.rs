@@ -11,6 +11,7 @@ use crate::postgres::target::connection::Frame;
 use crate::postgres::unit::{Parameter, UnitStatement};
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
+use countermand_core::verb::postgres::EXECUTE;
 use std::sync::Arc;
 
 /// What a piece is to the transaction it runs in.
@@ -89,8 +90,12 @@ impl Piece {
             });
             self.payload.push(UnitStatement { sql: prepare, parameters: Vec::new() });
             self.payload.push(ran);
-            self.class = class_of(inner)?;
-            self.actions = inner.actions.clone();
+            // What its arguments call runs too.
+            let mut whole = inner.clone();
+            let arguments = statement.actions.iter().filter(|action| action.verb != EXECUTE);
+            whole.actions.extend(arguments.cloned());
+            self.class = class_of(&whole)?;
+            self.actions = whole.actions;
             return Ok(());
         }
         self.class = class_of(statement)?;

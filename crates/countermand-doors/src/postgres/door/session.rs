@@ -74,6 +74,8 @@ pub(super) struct Session<G: Gate> {
     pub(super) settings: Option<BTreeMap<String, String>>,
     /// `standard_conforming_strings` was ever touched here.
     pub(super) strings_touched: bool,
+    /// `standard_conforming_strings` as the unnamed statement was read under it.
+    strings: bool,
     /// Writes whose end is not known yet.
     pub(super) receipts: Vec<G::Receipt>,
     /// Whether something of the agent's runs, which a cancel may stop.
@@ -100,6 +102,7 @@ pub(super) struct Parts<G: Gate> {
 impl<G: Gate> Session<G> {
     pub(super) fn new(parts: Parts<G>) -> Session<G> {
         let Parts { gate, interpret, caller, target, input, output, line, limits, busy } = parts;
+        let strings = line.standard_conforming_strings;
         Session {
             gate,
             interpret,
@@ -116,6 +119,7 @@ impl<G: Gate> Session<G> {
             held: None,
             settings: None,
             strings_touched: false,
+            strings,
             receipts: Vec::new(),
             busy,
             batch: Vec::new(),
@@ -331,6 +335,12 @@ impl<G: Gate> Session<G> {
                 Learn::Closed(kind, name) => self.names.close(kind, &name),
                 Learn::Session(statement) => self.learn_session(statement),
             }
+        }
+        // A text that was read under one meaning of `\` must not be sent again under another;
+        // a named statement was parsed once and keeps its meaning.
+        if self.strings != self.line.standard_conforming_strings {
+            self.strings = self.line.standard_conforming_strings;
+            self.names.close(b'S', "");
         }
     }
 
