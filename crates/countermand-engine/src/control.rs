@@ -263,6 +263,10 @@ pub struct ChangeView {
     pub environment: EnvironmentName,
     /// The exact payload for people. Hostile text.
     pub payload: String,
+    /// The payload in the form whose digest is signed.
+    pub body: String,
+    /// Its kind, which is digested with it.
+    pub kind: String,
     /// What the client says of itself. Hostile text.
     pub said: String,
     /// What is signed, and what was measured.

@@ -40,6 +40,8 @@ impl Engine {
             version: change.version,
             environment: change.request.environment.clone(),
             payload: stored.payload.text,
+            body: stored.payload.body,
+            kind: stored.payload.kind,
             said: stored.said,
             preview: change.preview.clone(),
             reasons: reasons(&decision),

@@ -6,8 +6,9 @@ use crate::config::{self, Config};
 use crate::exit::Failure;
 use crate::show::{Page, change};
 use countermand_core::name::HumanName;
-use countermand_core::request::ChangeNumber;
+use countermand_core::request::{ChangeNumber, Payload};
 use countermand_core::statement::{Act, NAMESPACE, ReviewSubject, Statement};
+use countermand_doors::postgres::unit::Unit;
 use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
 use ssh_key::PublicKey;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -141,7 +142,11 @@ fn subject(act: &Act) -> Option<&ReviewSubject> {
 }
 
 fn is_of(subject: &ReviewSubject, change: &ChangeView) -> bool {
+    let shown =
+        Payload { kind: change.kind.clone(), body: change.body.clone(), text: String::new() };
     subject.change == change.line.number
+        && subject.identity.payload == shown.digest()
+        && Unit::from_payload(&shown).is_ok_and(|unit| unit.to_payload().text == change.payload)
         && subject.requester == change.line.agent
         && subject.sponsor == change.line.sponsor
         && subject.identity == change.preview.identity

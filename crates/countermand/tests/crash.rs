@@ -232,7 +232,7 @@ async fn one(server: &ScratchServer, step: u64, after: bool) -> bool {
 async fn killed_at_every_durable_step_it_runs_once_and_everything_agrees() {
     let server = ScratchServer::start(Options::default()).await.unwrap();
     let roles = "CREATE ROLE session LOGIN PASSWORD 'secret';
-        CREATE ROLE executor LOGIN PASSWORD 'secret'; CREATE DATABASE app OWNER executor;";
+        CREATE ROLE executor LOGIN PASSWORD 'secret' IN ROLE session; CREATE DATABASE app OWNER executor;";
     server.psql(roles).await.unwrap();
     let mut steps = 0;
     for step in 1.. {

@@ -51,6 +51,10 @@ pub struct Setup {
     /// The role that executes what was approved; it must own, or be a member of the owners of,
     /// what it is to change and bring back. No agent's statement runs as it but a judged unit.
     pub executor: Login,
+    /// The role that agents' statements run as, and that the conditions of their statements are
+    /// counted as. The executor must be a member of it, or conditions are not counted: then any
+    /// row of the table may be meant.
+    pub session_role: String,
     /// The site's tags.
     pub tags: Tags,
     /// One statement takes no longer: of a unit, and of a measurement.
@@ -87,7 +91,9 @@ impl PostgresTarget {
             // Longer than any decision, shorter than a night.
             idle: Duration::from_secs(120),
         };
-        Client::open(&self.setup.address, &self.setup.executor, limits).await
+        let mut client = Client::open(&self.setup.address, &self.setup.executor, limits).await?;
+        client.counts_as = Some(self.setup.session_role.clone());
+        Ok(client)
     }
 
     /// What tells this server and database from every other, restarts included: the server's

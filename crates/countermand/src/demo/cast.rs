@@ -4,10 +4,10 @@ use super::stage::{DATABASE, Stage, secret};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::serve::Gateway;
+use countermand_core::request::ChangeNumber;
 use countermand_doors::postgres::scratch::{Login, PsqlOutput, psql_command};
 use countermand_engine::control::{ChangeView, Command, Reply};
 use countermand_engine::{Clock, Engine, Home, Peer};
-use countermand_core::request::ChangeNumber;
 use serde_json::Value;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -99,8 +99,19 @@ impl Cast {
         let key = self.key("alice");
         let said = self
             .command(&[
-                "agent", "add", agent, "--targets", "costs", "--effects", "read,write,destroy",
-                "--lifetime", "12h", "--as", "alice", "--key", &key,
+                "agent",
+                "add",
+                agent,
+                "--targets",
+                "costs",
+                "--effects",
+                "read,write,destroy",
+                "--lifetime",
+                "12h",
+                "--as",
+                "alice",
+                "--key",
+                &key,
             ])
             .await?;
         let credential = said.json.get("credential").and_then(Value::as_str);
@@ -113,20 +124,14 @@ impl Cast {
     pub(super) async fn approve(&self, person: &str, change: u64) -> Result<Said, Failure> {
         let typed = format!("{change} {}", self.change(change).await?.preview.ceiling.largest());
         let (number, key) = (change.to_string(), self.key(person));
-        self.command(&[
-            "approve", &number, "--as", person, "--key", &key, "--typed", &typed,
-        ])
-        .await
+        self.command(&["approve", &number, "--as", person, "--key", &key, "--typed", &typed]).await
     }
 
     /// A person takes a change back.
     pub(super) async fn restore(&self, person: &str, change: u64) -> Result<Said, Failure> {
         let typed = format!("{change} {}", self.change(change).await?.preview.ceiling.largest());
         let (number, key) = (change.to_string(), self.key(person));
-        self.command(&[
-            "restore", &number, "--as", person, "--key", &key, "--typed", &typed,
-        ])
-        .await
+        self.command(&["restore", &number, "--as", person, "--key", &key, "--typed", &typed]).await
     }
 
     /// The change as it is now.

@@ -33,7 +33,8 @@ async fn start(rows: u64) -> Result<Stage, Failure> {
     let roles = format!(
         "CREATE ROLE app_owner;
          CREATE ROLE countermand_session LOGIN PASSWORD '{session}';
-         CREATE ROLE countermand_executor LOGIN PASSWORD '{executor}' IN ROLE app_owner;
+         CREATE ROLE countermand_executor LOGIN PASSWORD '{executor}'
+             IN ROLE app_owner, countermand_session;
          CREATE DATABASE {DATABASE} OWNER app_owner;"
     );
     server.psql(&roles).await.map_err(Failure::new)?;

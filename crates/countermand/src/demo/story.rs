@@ -100,7 +100,10 @@ async fn held(
     teller.event(
         "prepared",
         Tone::Plain,
-        &format!("a trial restore point was taken and read back ({bytes} bytes); {}", change.rehearsal),
+        &format!(
+            "a trial restore point was taken and read back ({bytes} bytes); {}",
+            change.rehearsal
+        ),
         json!({ "change": 1, "trial_bytes": bytes, "rehearsal": change.rehearsal }),
     );
     let shown = change.preview.radius.summary();
@@ -148,10 +151,8 @@ async fn voided(teller: &Teller, cast: &Cast, production: &Stage) -> Result<(), 
     let why = change.history.iter().rev().find(|(_, words)| words.contains("void"));
     let why = why.map_or_else(String::new, |(_, words)| words.clone());
     teller.event("voided", Tone::Warning, &why, json!({ "change": 1, "why": why }));
-    wait(cast, 1, "prepared again", |change| {
-        change.trial.is_some() && change.rehearsed.is_some()
-    })
-    .await?;
+    wait(cast, 1, "prepared again", |change| change.trial.is_some() && change.rehearsed.is_some())
+        .await?;
     teller.pause("bob looks again, and signs what is there now")?;
     approve(teller, cast).await?;
     let sql = "INSERT INTO billing.invoices \

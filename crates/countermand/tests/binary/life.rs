@@ -27,7 +27,7 @@ impl Life {
         let server = ScratchServer::start(Options::default()).await.unwrap();
         let roles = "CREATE ROLE owner NOLOGIN;
             CREATE ROLE countermand_session LOGIN PASSWORD 'secret';
-            CREATE ROLE countermand_executor LOGIN PASSWORD 'secret' IN ROLE owner;
+            CREATE ROLE countermand_executor LOGIN PASSWORD 'secret' IN ROLE owner, countermand_session;
             CREATE DATABASE shop OWNER owner;";
         server.psql(roles).await.unwrap();
         let tables = "SET ROLE owner;

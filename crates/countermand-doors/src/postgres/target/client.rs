@@ -96,6 +96,9 @@ pub(super) struct Client {
     connection: Connection,
     status: u8,
     limits: Limits,
+    /// The role that conditions of a unit are counted as: the agents' own, so that a count tells
+    /// nobody what they could not read themselves.
+    pub(super) counts_as: Option<String>,
 }
 
 impl Client {
@@ -119,7 +122,7 @@ impl Client {
         let settings: Vec<(String, String)> =
             settings.map(|(name, value)| (name.to_owned(), value)).collect();
         let connection = Connection::open(address, login, &settings).await?;
-        Ok(Client { connection, status: b'I', limits })
+        Ok(Client { connection, status: b'I', limits, counts_as: None })
     }
 
     /// Whether the transaction that was begun is open and has not failed.

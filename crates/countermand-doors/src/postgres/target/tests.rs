@@ -57,6 +57,7 @@ impl Site {
                 database: login.database,
                 tls: Tls::Automatic,
             },
+            session_role: login.user.clone(),
             executor: Login { user: login.user, secret: SecretRef::File(secret) },
             tags: [("shop.*".to_owned(), ["critical".to_owned()].into())].into(),
             statement_timeout: Duration::from_secs(60),

@@ -70,6 +70,8 @@ pub(crate) fn sample() -> ChangeView {
         version: 3,
         environment: "staging".parse().unwrap(),
         payload: format!("DROP SCHEMA billing CASCADE;\n-- {EVIL}\n"),
+        body: String::new(),
+        kind: "postgres".to_owned(),
         said: EVIL.to_owned(),
         preview,
         reasons: vec![EVIL.to_owned()],

@@ -156,13 +156,27 @@ impl Walk<'_> {
         let parameters = parameters.map(|s| s.parameters.clone()).unwrap_or_default();
         let question = UnitStatement { sql: sql.to_owned(), parameters };
         self.client.batch("SAVEPOINT counting").await?;
-        let answer = self.client.ask(&question).await;
+        let answer = match self.as_the_agents().await {
+            Ok(()) => self.client.ask(&question).await,
+            Err(error) => Err(error),
+        };
         self.client.batch("ROLLBACK TO SAVEPOINT counting; RELEASE SAVEPOINT counting").await?;
         match answer {
             Ok(rows) => Ok(Some(rows)),
             Err(ClientError::Server { code, .. }) if code != "57014" => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Walk<'_> {
+    /// Until the savepoint is rolled back, sees what agents' sessions see. The counts of a
+    /// condition are told to the agent: as the executor they would tell it of rows that it must
+    /// not read.
+    async fn as_the_agents(&mut self) -> Result<(), ClientError> {
+        let Some(role) = &self.client.counts_as else { return Ok(()) };
+        let sql = format!("SET LOCAL ROLE {}", quoted(role));
+        self.client.batch(&sql).await.map(drop)
     }
 }
 

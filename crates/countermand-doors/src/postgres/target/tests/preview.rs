@@ -185,3 +185,22 @@ async fn a_lock_beyond_its_budget_makes_what_stays_unavailable() {
     let gone = site.preview("DROP TABLE shop.odd").await.unwrap();
     assert!(!gone.unavailable, "what is lost is more than unavailable");
 }
+
+/// The agent is told the count: as the executor it would answer questions about what the agent
+/// must not read.
+#[tokio::test]
+async fn a_condition_is_counted_with_the_agents_eyes_or_not_at_all() {
+    let mut site = Site::start(
+        "CREATE ROLE agents; CREATE SCHEMA vault; CREATE TABLE vault.words (word text);
+         INSERT INTO vault.words VALUES ('sesame'), ('open'), ('shut');
+         GRANT USAGE ON SCHEMA vault TO agents",
+    )
+    .await;
+    site.target.setup.session_role = "agents".to_owned();
+    let guess = "DELETE FROM vault.words WHERE word LIKE 's%'";
+    let blind = site.preview(guess).await.unwrap();
+    assert_eq!(blind.ceiling.rows["vault.words"].measured, 3, "the count tells what is there");
+    site.server.psql("GRANT SELECT ON vault.words TO agents").await.unwrap();
+    let seen = site.preview(guess).await.unwrap();
+    assert_eq!(seen.ceiling.rows["vault.words"].measured, 2);
+}
