@@ -161,10 +161,10 @@ impl Engine {
     async fn hold<T>(&self, proposal: &Proposal) -> Result<Admission<T>, Refusal> {
         let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
         let known = self.0.store.read(|rows| rows.latest_of(key));
-        if let Some(change) = known.map_err(|error| unavailable(&error))? {
-            if let Some(admission) = self.told(&change, proposal).await? {
-                return Ok(admission);
-            }
+        if let Some(change) = known.map_err(|error| unavailable(&error))?
+            && let Some(admission) = self.told(&change, proposal).await?
+        {
+            return Ok(admission);
         }
         if !proposal.approvable {
             let summary = by_name(proposal);

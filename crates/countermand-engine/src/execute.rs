@@ -268,10 +268,10 @@ impl Engine {
             tokio::time::sleep(AGAIN).await;
         } else if abort == Abort::Interrupted {
             self.record(number, Event::CoolingRestarted { why }).await?;
-        } else if !abort.keeps_approvals() {
-            if let Ok(fresh) = self.fresh_preview(&change).await {
-                self.void(number, vec![why], fresh).await?;
-            }
+        } else if !abort.keeps_approvals()
+            && let Ok(fresh) = self.fresh_preview(&change).await
+        {
+            self.void(number, vec![why], fresh).await?;
         }
         Ok(())
     }

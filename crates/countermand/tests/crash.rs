@@ -2,6 +2,7 @@
 //! change's life, started again, and finds its way. On a real PostgreSQL, each time: the unit
 //! ran once, the ledger and the store agree, and the store and the database agree.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 use countermand::config::Config;
 use countermand::serve::Gateway;
@@ -177,22 +178,43 @@ fn child() {
     std::fs::write(orders["report"].as_str().unwrap(), report.to_string()).unwrap();
 }
 
-async fn run_child(folder: &Path, step: Option<(u64, bool)>) -> ExitStatus {
+/// How a child's life ends before its work is done.
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    /// By its own hand, before or after this commit of its store.
+    Step(u64, bool),
+    /// By `kill -9` after so many milliseconds, wherever it is then.
+    Killed(u64),
+}
+
+async fn run_child(folder: &Path, death: Option<Death>) -> ExitStatus {
     let orders = folder.join("orders.json");
+    let (step, after) = match death {
+        Some(Death::Step(step, after)) => (Some(step), Some(after)),
+        Some(Death::Killed(_)) | None => (None, None),
+    };
     let order = json!({
         "config": folder.join("countermand.toml"), "report": folder.join("report.json"),
-        "step": step.map(|(step, _)| step), "after": step.map(|(_, after)| after),
+        "step": step, "after": after,
     });
     std::fs::write(&orders, order.to_string()).unwrap();
-    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
         .env(ORDERS, &orders)
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)
-        .status();
-    tokio::time::timeout(Duration::from_secs(120), child).await.expect("the child hangs").unwrap()
+        .spawn()
+        .unwrap();
+    if let Some(Death::Killed(millis)) = death {
+        // The moment is what is tested, not something to be waited for.
+        if tokio::time::timeout(Duration::from_millis(millis), child.wait()).await.is_err() {
+            child.kill().await.unwrap();
+        }
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(120), child.wait()).await;
+    ended.expect("the child hangs").unwrap()
 }
 
 async fn stage(server: &ScratchServer) {
@@ -204,23 +226,23 @@ async fn stage(server: &ScratchServer) {
     server.psql_in("app", sql).await.unwrap();
 }
 
-/// One life with a crash at this step. Says whether the step was reached.
-async fn one(server: &ScratchServer, step: u64, after: bool) -> bool {
+/// One life with this death in it. Says whether it came to that.
+async fn one(server: &ScratchServer, death: Death) -> bool {
     stage(server).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("countermand.toml");
     std::fs::write(&file, configuration(folder.path(), server)).unwrap();
     Home::at(folder.path().join("state")).create("crash").unwrap();
-    let crashed = !run_child(folder.path(), Some((step, after))).await.success();
+    let crashed = !run_child(folder.path(), Some(death)).await.success();
     if crashed {
         let finished = run_child(folder.path(), None).await;
-        assert!(finished.success(), "step {step}, after {after}: it does not come up again");
+        assert!(finished.success(), "{death:?}: it does not come up again");
     }
     let report = std::fs::read(folder.path().join("report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
     let sql = "SELECT (SELECT count(*) FROM runs), to_regclass('public.costs') IS NULL";
     let database = server.psql_in("app", sql).await.unwrap();
-    let at = format!("step {step}, after {after}: {report:#}");
+    let at = format!("{death:?}: {report:#}");
     assert_eq!(report["state"], "executed", "{at}");
     assert_eq!(report["executions"], 1, "{at}");
     assert_eq!(report["differences"], json!([]), "{at}");
@@ -228,21 +250,38 @@ async fn one(server: &ScratchServer, step: u64, after: bool) -> bool {
     crashed
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_every_durable_step_it_runs_once_and_everything_agrees() {
+async fn database() -> ScratchServer {
     let server = ScratchServer::start(Options::default()).await.unwrap();
     let roles = "CREATE ROLE session LOGIN PASSWORD 'secret';
-        CREATE ROLE executor LOGIN PASSWORD 'secret' IN ROLE session; CREATE DATABASE app OWNER executor;";
+        CREATE ROLE executor LOGIN PASSWORD 'secret' IN ROLE session;
+        CREATE DATABASE app OWNER executor;";
     server.psql(roles).await.unwrap();
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_durable_step_it_runs_once_and_everything_agrees() {
+    let server = database().await;
     let mut steps = 0;
     for step in 1.. {
-        let before = one(&server, step, false).await;
-        let after = one(&server, step, true).await;
+        let before = one(&server, Death::Step(step, false)).await;
+        let after = one(&server, Death::Step(step, true)).await;
         if !before && !after {
             break;
         }
         steps = step;
     }
     assert!(steps >= 10, "only {steps} durable steps were reached");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_runs_once_and_everything_agrees() {
+    let server = database().await;
+    let mut killed = 0;
+    for moment in 1..=24 {
+        killed += u32::from(one(&server, Death::Killed(moment * 83)).await);
+    }
+    assert!(killed >= 5, "only {killed} lives were ended: the moments are too late");
     server.stop().await.unwrap();
 }

@@ -1,5 +1,7 @@
 //! A change's whole life in the engine, and every way out of it.
 
+#![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
+
 mod evidence;
 mod memory;
 mod world;

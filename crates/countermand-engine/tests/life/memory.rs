@@ -14,7 +14,7 @@ use countermand_engine::target::{
     Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// What the database holds, and what it remembers of transactions.
@@ -87,7 +87,7 @@ impl Memory {
     }
 }
 
-fn restore_point(folder: &PathBuf, tables: &Counts) -> RestorePoint {
+fn restore_point(folder: &Path, tables: &Counts) -> RestorePoint {
     let saved = |rows: u64| SavedTable { rows, content: Digest::of(&rows) };
     RestorePoint {
         folder: folder.iter().rev().take(2).collect::<PathBuf>().display().to_string(),

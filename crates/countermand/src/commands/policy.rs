@@ -5,6 +5,7 @@ use crate::cli::{Global, Policy as Arguments};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
+use countermand_core::name::AgentName;
 use countermand_core::policy::{CaseResult, Policy, World, floor_cases, run_cases};
 use std::path::Path;
 
@@ -21,7 +22,8 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<Exit, Failur
     }
 }
 
-/// The policies in force, without agents: those are in the gateway's store.
+/// The policies in force. Agents are in the gateway's store: here every sponsor has one of their
+/// own, `agent-of-NAME`, that may do all that they may.
 pub(super) fn load(config: &Config) -> Result<Policy, Failure> {
     Policy::load(&world(config), &config.installation.policies).map_err(Failure::usage)
 }
@@ -31,9 +33,16 @@ fn world(config: &Config) -> World {
     World {
         groups: humans.clone().flat_map(|(_, human)| human.groups.clone()).collect(),
         sponsors: humans
+            .clone()
             .filter_map(|(name, human)| Some((name.clone(), human.sponsors.clone()?)))
             .collect(),
-        agents: std::collections::BTreeMap::new(),
+        agents: humans
+            .clone()
+            .filter_map(|(name, human)| {
+                let agent = AgentName::new(format!("agent-of-{name}")).ok()?;
+                Some((agent, (name.clone(), human.sponsors.clone()?)))
+            })
+            .collect(),
     }
 }
 
