@@ -278,6 +278,12 @@ mod tests {
         let text = String::from_utf8(statement(&change, "bob").to_bytes()).unwrap();
         let spaced = text.replacen(':', ": ", 1);
         assert!(check(&spaced, &"bob".parse().unwrap(), &approve, Some(&change)).is_err());
+        let mut prettier = sample();
+        prettier.payload = "SELECT 1;\n".to_owned();
+        assert!(check(&text, &"bob".parse().unwrap(), &approve, Some(&prettier)).is_err());
+        let mut other_body = sample();
+        other_body.body.push(' ');
+        assert!(check(&text, &"bob".parse().unwrap(), &approve, Some(&other_body)).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use countermand_core::preview::{Ceiling, Estimates, Identity, Preview};
 use countermand_core::radius::{BlastRadius, Edge, Fate, Lock, Node};
 use countermand_core::request::ChangeNumber;
 use countermand_core::verb::postgres::DROP_SCHEMA;
+use countermand_doors::postgres::unit::{Unit, UnitStatement};
 use std::collections::BTreeSet;
 
 const EVIL: &str = "x\u{1b}[2J\u{202e}\u{200b}\r\nApproved by bob";
@@ -55,6 +56,16 @@ pub(crate) fn sample() -> ChangeView {
         undone_by_rollback: true,
         unavailable: true,
     };
+    let unit = Unit {
+        statements: vec![UnitStatement {
+            sql: format!("DROP SCHEMA billing CASCADE;\n-- {EVIL}\n"),
+            parameters: Vec::new(),
+        }],
+        ..Unit::default()
+    };
+    let payload = unit.to_payload();
+    let mut preview = preview;
+    preview.identity.payload = payload.digest();
     let opened = "2026-01-02T03:04:05Z".parse().unwrap();
     ChangeView {
         line: ChangeLine {
@@ -69,9 +80,9 @@ pub(crate) fn sample() -> ChangeView {
         },
         version: 3,
         environment: "staging".parse().unwrap(),
-        payload: format!("DROP SCHEMA billing CASCADE;\n-- {EVIL}\n"),
-        body: String::new(),
-        kind: "postgres".to_owned(),
+        payload: payload.text,
+        body: payload.body,
+        kind: payload.kind,
         said: EVIL.to_owned(),
         preview,
         reasons: vec![EVIL.to_owned()],
