@@ -13,7 +13,7 @@ pub fn line(text: &str) -> String {
     shown
 }
 
-/// The lines of a text, each as by [`line`]. Only a newline ends one; nothing is left out.
+/// The lines of a text, each as by `line`. Only a newline ends one; nothing is left out.
 pub fn lines(text: &str) -> Vec<String> {
     text.strip_suffix('\n').unwrap_or(text).split('\n').map(line).collect()
 }
