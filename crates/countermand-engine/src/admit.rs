@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::permit::Permit;
 use crate::store::StoreError;
 use countermand_core::change::{Change, DELIVERY_WINDOW, Event, REJECTION_LIFETIME, State};
+use countermand_core::digest::Digest;
 use countermand_core::effect::Effect;
 use countermand_core::evidence::{Evidence, Facts};
 use countermand_core::name::{AgentName, TargetName};
@@ -14,6 +15,12 @@ use countermand_core::policy::{Decision, Missing};
 use countermand_core::preview::Preview;
 use countermand_core::request::{Request, RequestKey};
 use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The longest text, in bytes, that is recorded whole of what flows.
+const RECORDED: usize = 64 * 1024;
+/// The longest that a client may call itself, in characters.
+const SAID: usize = 128;
 
 /// Open changes that one agent may have: each costs a backup and a rehearsal.
 const MAX_OPEN: u64 = 20;
@@ -57,14 +64,15 @@ impl Engine {
             "agent": name, "sponsor": row.sponsor, "target": target, "session": session,
             "peer": peer,
         });
-        let said_too = said.to_owned();
+        let said: String = said.chars().take(SAID).collect();
+        let said_too = said.clone();
         let sponsor = row.sponsor.clone();
         self.0
             .store
             .write(move |tx| tx.append("session.opened", &body, &[("said", said_too.as_bytes())]))
             .await
             .map_err(|error| unavailable(&error))?;
-        Ok(Caller { agent: name, sponsor, session, said: said.to_owned() })
+        Ok(Caller { agent: name, sponsor, session, said })
     }
 
     /// Judges a unit. A permit comes only after the intent is durable, for reads within 50 ms;
@@ -110,6 +118,12 @@ impl Engine {
         self.ask(&asked(proposal), &actions, &facts, &Evidence::default())
     }
 
+    /// Why this caller may do nothing here now, if so: frozen, or its credential has ended.
+    pub fn stops(&self, caller: &Caller, target: &TargetName) -> Option<String> {
+        let ended = || (!self.valid(caller)).then(|| "its credential has ended".to_owned());
+        self.is_frozen(&caller.agent, target).or_else(ended)
+    }
+
     fn valid(&self, caller: &Caller) -> bool {
         let now = self.0.clock.now();
         let authority = self.authority();
@@ -121,7 +135,7 @@ impl Engine {
     async fn let_flow<T: Send>(&self, proposal: &Proposal, act: T) -> (Admission<T>, Receipt) {
         let what = described(proposal);
         if Effect::worst(proposal.actions.iter().map(|action| action.effect())) == Effect::Read {
-            self.0.batch.push(Flowed { what, text: proposal.payload.text.clone() });
+            self.0.batch.push(Flowed { what, text: recorded(&proposal.payload.text) });
             return (Admission::Allowed(Permit::grant(act)), Receipt(None));
         }
         let (body, text) = (what.clone(), proposal.payload.body.clone());
@@ -143,7 +157,7 @@ impl Engine {
     pub async fn settle(&self, receipt: Receipt, ok: bool, words: String) {
         if let Some(Value::Object(mut what)) = receipt.0 {
             what.insert("ok".into(), json!(ok));
-            self.0.batch.push(Flowed { what: Value::Object(what), text: words });
+            self.0.batch.push(Flowed { what: Value::Object(what), text: recorded(&words) });
         }
     }
 
@@ -153,7 +167,7 @@ impl Engine {
         if let Some(members) = what.as_object_mut() {
             members.insert("refused".into(), json!(true));
         }
-        self.0.batch.push(Flowed { what, text: proposal.payload.text.clone() });
+        self.0.batch.push(Flowed { what, text: recorded(&proposal.payload.text) });
         refusal
     }
 
@@ -170,6 +184,7 @@ impl Engine {
             let summary = by_name(proposal);
             return Err(self.refused(proposal, Refusal::HeldUnit { summary }).await);
         }
+        self.may_open_more(proposal)?;
         let preview = self.preview(proposal).await?;
         let decision = self.decide_measured(proposal, &preview);
         if let Decision::Forbid { reasons } = decision {
@@ -201,7 +216,7 @@ impl Engine {
             }
             State::Failed(why) if lately => {
                 self.deliver(change, proposal).await?;
-                Err(Refusal::Failed { change: number, why: why.clone() })
+                Err(Refusal::Failed { change: number, why: for_agents(why) })
             }
             State::Rejected { human, reason } => {
                 let fresh = now.duration_since(since) < REJECTION_LIFETIME;
@@ -231,8 +246,25 @@ impl Engine {
         }
     }
 
+    /// Nothing is measured for an agent that could not open a change.
+    fn may_open_more(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        let agent = &proposal.caller.agent;
+        let open = self.0.store.read(|rows| rows.open_of(agent));
+        if open.map_err(|error| unavailable(&error))? < MAX_OPEN {
+            return Ok(());
+        }
+        let why = format!("agent `{agent}` has {MAX_OPEN} open changes: withdraw some, or wait");
+        Err(Refusal::CannotJudge { why })
+    }
+
+    /// Measures. Two at a time in one target, however many ask.
     async fn preview(&self, proposal: &Proposal) -> Result<Preview, Refusal> {
         let cannot = |why: String| Refusal::CannotJudge { why };
+        let turns = self.0.previews.get(&proposal.target).map(Arc::clone);
+        let _turn = match turns {
+            Some(turns) => turns.acquire_owned().await.ok(),
+            None => None,
+        };
         let target = self.0.targets.get(&proposal.target);
         let target = target.ok_or_else(|| cannot("there is no such target".into()))?;
         let measured = target.preview(&proposal.payload, &proposal.actions).await;
@@ -319,12 +351,25 @@ impl Engine {
             _ => {}
         }
         if let Some(why) = &change.trial_failure {
-            words.push(format!("trial restore point failed: {why}"));
+            words.push(format!("trial restore point failed: {}", for_agents(why)));
         }
         if let Some(why) = &change.rehearsal_failure {
-            words.push(format!("rehearsal failed: {why}"));
+            words.push(format!("rehearsal failed: {}", for_agents(why)));
         }
         words
+    }
+}
+
+/// What an agent is told of a failure on a connection that was not its own. The target's words
+/// can hold rows that the agent must not read; its code cannot.
+pub(crate) fn for_agents(why: &str) -> String {
+    let code = why.rsplit_once("(SQLSTATE ").and_then(|(_, code)| code.split_once(')'));
+    let code = code.map(|(code, _)| code).filter(|code| {
+        code.len() == 5 && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    });
+    match code {
+        Some(code) => format!("SQLSTATE {code}; reviewers see its words"),
+        None => "reviewers see why".to_owned(),
     }
 }
 
@@ -339,6 +384,17 @@ fn by_name(proposal: &Proposal) -> String {
     let words: Vec<_> =
         words.take(5).map(|action| format!("{} on {}", action.verb, action.object)).collect();
     words.join(", ")
+}
+
+/// A text as what flowed is recorded with it: whole, or its beginning with its digest, so that
+/// no text is too large for the ledger.
+fn recorded(text: &str) -> String {
+    if text.len() <= RECORDED {
+        return text.to_owned();
+    }
+    let cut = (0..=RECORDED).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let digest = Digest::of_bytes(text.as_bytes());
+    format!("{}… {} bytes in all, SHA-256 {digest}", &text[..cut], text.len())
 }
 
 fn described(proposal: &Proposal) -> Value {

@@ -168,7 +168,9 @@ impl Engine {
         let request = &change.request;
         let asked =
             Asked { agent: &request.agent, sponsor: &request.sponsor, target: &request.target };
-        let valid = |row: &AgentRow| row.is_valid(self.0.clock.now());
+        let valid = |row: &AgentRow| {
+            row.is_valid(self.0.clock.now()) && request.session.starts_with(&row.generation())
+        };
         if !self.authority().agent(&request.agent).is_some_and(valid) {
             return forbid(format!("the credential of agent `{}` has ended", request.agent));
         }

@@ -3,7 +3,7 @@
 use crate::control::Consistency;
 use crate::engine::Engine;
 use crate::record;
-use crate::store::StoreError;
+use crate::store::{Rows, StoreError};
 use countermand_core::change::{Change, Recorded};
 use countermand_core::request::ChangeNumber;
 use countermand_ledger::leaf::Leaf;
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 impl Engine {
     /// Recomputes every change from the ledger's own bytes.
     pub(crate) fn consistency(&self) -> Result<Consistency, StoreError> {
-        let lines = self.0.store.read(|rows| rows.leaves(0, u64::MAX))?;
-        let texts = self.opened_texts(lines.len() as u64)?;
+        let Moment { lines, sealed, changes } = self.0.store.read_at_once(Moment::of)?;
+        let texts = self.opened_texts(sealed);
         let mut found = Consistency {
             changes: 0,
             entries: lines.len() as u64,
@@ -31,10 +31,10 @@ impl Engine {
                 Ok(leaf) => collect(&leaf, &texts, &mut histories, &mut found.differences),
             }
         }
-        for number in self.0.store.read(|rows| rows.numbers(false))? {
+        for stored in changes {
             found.changes += 1;
-            let history = histories.remove(&number).unwrap_or_default();
-            self.compare(number, &history, &mut found)?;
+            let history = histories.remove(&stored.number).unwrap_or_default();
+            compare(&stored, &history, &mut found);
         }
         for number in histories.keys() {
             found.differences.push(format!("change {number} is in the ledger, not in the store"));
@@ -42,44 +42,66 @@ impl Engine {
         Ok(found)
     }
 
-    fn compare(
-        &self,
-        number: ChangeNumber,
-        history: &[Recorded],
-        found: &mut Consistency,
-    ) -> Result<(), StoreError> {
-        let mut differs = |what: &str| found.differences.push(format!("change {number}: {what}"));
-        let stored = self.0.store.read(|rows| rows.events(number))?;
-        if stored != history {
-            differs("the ledger tells another history than the store");
-        }
-        let (version, open) = self.0.store.read(|rows| rows.version(number))?;
-        match Change::fold(history) {
-            None => differs("the ledger does not have it"),
-            Some(Err(error)) => differs(&format!("its history cannot be: {error}")),
-            Some(Ok(change)) => {
-                if change.version != version || change.state.is_open() != open {
-                    differs("the store's row is not at the end of its history");
-                }
-                if change.executions > 1 {
-                    differs("it was executed more than once");
-                }
-                found.executed += u64::from(change.executions);
-            }
-        }
-        Ok(())
-    }
-
     /// What lies beside the entries, opened, and held against their digests.
-    fn opened_texts(&self, size: u64) -> Result<Texts, StoreError> {
+    fn opened_texts(&self, sealed: Vec<String>) -> Texts {
         let mut texts = Texts::new();
-        for line in self.0.store.read(|rows| rows.texts(0, size))? {
+        for line in sealed {
             let Ok(sealed) = SealedText::parse(line.as_bytes()) else { continue };
             let Ok(open) = sealed.open(&self.0.keys.texts) else { continue };
             let beside = texts.entry(sealed.index()).or_default();
             beside.insert(sealed.name().to_owned(), (open.digest(), open.text().to_vec()));
         }
-        Ok(texts)
+        texts
+    }
+}
+
+/// A change as the store has it.
+struct Stored {
+    number: ChangeNumber,
+    events: Vec<Recorded>,
+    version: u64,
+    open: bool,
+}
+
+/// Everything that is compared, as it was at one moment.
+struct Moment {
+    lines: Vec<String>,
+    sealed: Vec<String>,
+    changes: Vec<Stored>,
+}
+
+impl Moment {
+    fn of(rows: &Rows<'_>) -> Result<Moment, StoreError> {
+        let lines = rows.leaves(0, u64::MAX)?;
+        let sealed = rows.texts(0, lines.len() as u64)?;
+        let stored = |number| {
+            let (version, open) = rows.version(number)?;
+            Ok(Stored { number, events: rows.events(number)?, version, open })
+        };
+        let changes = rows.numbers(false)?.into_iter().map(stored);
+        let changes = changes.collect::<Result<_, StoreError>>()?;
+        Ok(Moment { lines, sealed, changes })
+    }
+}
+
+fn compare(stored: &Stored, history: &[Recorded], found: &mut Consistency) {
+    let number = stored.number;
+    let mut differs = |what: &str| found.differences.push(format!("change {number}: {what}"));
+    if stored.events != history {
+        differs("the ledger tells another history than the store");
+    }
+    match Change::fold(history) {
+        None => differs("the ledger does not have it"),
+        Some(Err(error)) => differs(&format!("its history cannot be: {error}")),
+        Some(Ok(change)) => {
+            if change.version != stored.version || change.state.is_open() != stored.open {
+                differs("the store's row is not at the end of its history");
+            }
+            if change.executions > 1 {
+                differs("it was executed more than once");
+            }
+            found.executed += u64::from(change.executions);
+        }
     }
 }
 

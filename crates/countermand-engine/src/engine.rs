@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) moved: watch::Sender<u64>,
     /// Changes whose evidence is being gathered.
     pub(crate) preparing: Mutex<BTreeSet<ChangeNumber>>,
+    /// Two measurements at a time in one target.
+    pub(crate) previews: BTreeMap<TargetName, Arc<tokio::sync::Semaphore>>,
     /// One change at a time is prepared for one target, however many an agent asks for.
     pub(crate) benches: BTreeMap<TargetName, Arc<tokio::sync::Mutex<()>>>,
     /// One execution at a time in one target: radii that overlap never run side by side.
@@ -97,6 +99,8 @@ impl Engine {
         let publisher = Publisher::new(installation.ledger.clone());
         let each = || targets.keys().map(|name| (name.clone(), Arc::default())).collect();
         let (lanes, benches) = (each(), each());
+        let turns = || Arc::new(tokio::sync::Semaphore::new(2));
+        let previews = targets.keys().map(|name| (name.clone(), turns())).collect();
         let engine = Engine(Arc::new(Inner {
             installation,
             targets,
@@ -111,6 +115,7 @@ impl Engine {
             preparing: Mutex::default(),
             lanes,
             benches,
+            previews,
             stranger,
             stopping: watch::Sender::new(false),
             publisher,

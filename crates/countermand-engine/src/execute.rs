@@ -52,7 +52,10 @@ impl Engine {
                 }
             };
             if change.is_overdue(self.0.clock.now()) {
-                self.record(number, Event::Expired).await?;
+                // Somebody may have withdrawn it meanwhile; then it has ended anyway.
+                if let Err(error) = self.record(number, Event::Expired).await {
+                    tracing::warn!(%number, %error, "the change did not expire");
+                }
             } else if self.may_start(&change) {
                 self.start(change);
             }

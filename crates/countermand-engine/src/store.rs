@@ -8,7 +8,7 @@ mod rows;
 mod schema;
 mod writer;
 
-pub(crate) use rows::{AgentRow, Frozen};
+pub(crate) use rows::{AgentRow, Frozen, Rows};
 pub(crate) use writer::{Hook, Tx};
 
 use crate::clock::Clock;
@@ -119,6 +119,16 @@ impl Store {
     ) -> Result<T, StoreError> {
         let connection = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         look(&rows::Rows::new(&connection))
+    }
+
+    /// Reads what was durable at one moment, whatever is written meanwhile.
+    pub(crate) fn read_at_once<T>(
+        &self,
+        look: impl FnOnce(&rows::Rows<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let moment = connection.unchecked_transaction()?;
+        look(&rows::Rows::new(&moment))
     }
 
     /// How many entries the ledger has; changes as entries become durable.

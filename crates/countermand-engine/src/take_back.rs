@@ -23,6 +23,29 @@ impl Engine {
         plan.map_err(|error| ReviewError::No(error.to_string()))
     }
 
+    /// Over what changed since only another human than the sponsor may take back; and nothing
+    /// where it is frozen.
+    fn may_take_back(
+        &self,
+        statement: &Statement,
+        change: &Change,
+        overwrite: bool,
+    ) -> Result<(), ReviewError> {
+        let request = &change.request;
+        if let Some(why) = self.is_frozen(&request.agent, &request.target) {
+            return Err(ReviewError::No(why));
+        }
+        let signer = &statement.signer;
+        let reviews = self.0.installation.seats().contains_key(signer);
+        let alone = *signer == request.sponsor && !self.0.installation.is_solo();
+        if overwrite && (!reviews || alone) {
+            let why = "taking back over what changed since destroys: a reviewer who is not the \
+                       sponsor signs it";
+            return Err(ReviewError::No(why.into()));
+        }
+        Ok(())
+    }
+
     /// Brings back, after the signed wish is durable.
     pub(crate) async fn restore(
         &self,
@@ -34,6 +57,7 @@ impl Engine {
     ) -> Result<Reply, ReviewError> {
         let change = self.executed(number)?;
         self.key_counts(std::iter::once(&change.request.target), &signed)?;
+        self.may_take_back(statement, &change, overwrite)?;
         let target = self.target_of(&change).map_err(ReviewError::No)?;
         let lane = self.0.lanes.get(&change.request.target).map(Arc::clone);
         let _alone = match lane {

@@ -1,6 +1,7 @@
 //! Changes as people and agents are shown them.
 
 use crate::admission::{Caller, Refusal};
+use crate::admit::for_agents;
 use crate::control::{AgentQuery, ChangeLine, ChangeView};
 use crate::engine::Engine;
 use crate::store::StoreError;
@@ -9,6 +10,9 @@ use countermand_core::policy::{Decision, Missing};
 use countermand_core::request::ChangeNumber;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+
+/// As many of its changes an agent is shown at once.
+const SHOWN: u64 = 100;
 
 impl Engine {
     pub(crate) fn line(&self, change: &Change) -> ChangeLine {
@@ -83,15 +87,19 @@ impl Engine {
         let failed = |error: StoreError| crate::admit::unavailable(&error);
         match what {
             AgentQuery::Changes => {
-                let numbers = self.0.store.read(|rows| rows.numbers(false)).map_err(failed)?;
+                let own = self.0.store.read(|rows| rows.numbers_of(&caller.agent, SHOWN));
+                let numbers = own.map_err(failed)?;
                 let changes = numbers.into_iter().filter_map(|n| self.own(caller, n).ok());
-                let lines: Vec<_> = changes.take(100).map(|change| self.line(&change)).collect();
+                let lines: Vec<_> = changes.map(|change| self.line(&change)).collect();
                 Ok(json!(lines).to_string())
             }
             AgentQuery::Show(number) => {
                 let change = self.own(caller, number).map_err(cannot)?;
                 let line = self.line(&change);
-                let ended = ended(&change);
+                let ended = ended(&change).map(|why| match &change.state {
+                    State::Failed(why) => for_agents(why),
+                    _ => why,
+                });
                 let underway = self.underway(&change);
                 Ok(json!({ "change": line, "ended": ended, "underway": underway }).to_string())
             }

@@ -104,6 +104,19 @@ impl<'a> Rows<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Numbers of an agent's changes, newest first.
+    pub(crate) fn numbers_of(
+        &self,
+        agent: &AgentName,
+        limit: u64,
+    ) -> Result<Vec<ChangeNumber>, StoreError> {
+        let sql = "SELECT number FROM change WHERE agent = ?1 ORDER BY number DESC LIMIT ?2";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement
+            .query_map(params![agent.as_str(), limit], |row| row.get(0).map(ChangeNumber))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// How many open changes an agent has.
     pub(crate) fn open_of(&self, agent: &AgentName) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM change WHERE open = 1 AND agent = ?1";

@@ -130,7 +130,7 @@ impl Gate for Engine {
     }
 
     fn is_frozen(&self, caller: &Caller, target: &TargetName) -> Option<String> {
-        Engine::is_frozen(self, &caller.agent, target)
+        self.stops(caller, target)
     }
 
     async fn frozen(&self, caller: &Caller, target: &TargetName) -> String {

@@ -386,6 +386,10 @@ const ROLE: &str = "SELECT CASE \
     WHEN EXISTS (SELECT FROM (SELECT DISTINCT c.relowner FROM pg_catalog.pg_class c) o \
         WHERE pg_catalog.pg_has_role(r.oid, o.relowner, 'MEMBER')) \
         THEN 'owns tables, or is a member of a role that does' \
+    WHEN EXISTS (SELECT FROM (SELECT n.nspowner AS owner FROM pg_catalog.pg_namespace n \
+        UNION SELECT p.proowner FROM pg_catalog.pg_proc p) o \
+        WHERE pg_catalog.pg_has_role(r.oid, o.owner, 'MEMBER')) \
+        THEN 'owns schemas or functions, or is a member of a role that does' \
     ELSE '' END FROM pg_catalog.pg_roles r \
     WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER";
 

@@ -14,6 +14,10 @@ use countermand_core::effect::Effect;
 use countermand_core::verb::postgres::EXECUTE;
 use std::sync::Arc;
 
+/// The largest unit that is judged, in bytes of its texts and parameters: a few messages can name
+/// a text many times.
+const MAX_PAYLOAD: usize = 32 * 1024 * 1024;
+
 /// What a piece is to the transaction it runs in.
 #[derive(Debug)]
 pub(super) enum Class {
@@ -73,6 +77,15 @@ impl Piece {
         matches!(self.class, Class::Write | Class::CopyIn | Class::Alone)
     }
 
+    /// How much a change would hold of it.
+    fn payload_bytes(&self) -> usize {
+        let parameters = |statement: &UnitStatement| -> usize {
+            let values = statement.parameters.iter().filter_map(|p| p.value.as_ref());
+            values.map(String::len).sum()
+        };
+        self.payload.iter().map(|statement| statement.sql.len() + parameters(statement)).sum()
+    }
+
     /// Gives it what a statement does, and what of it a change would hold.
     fn take(
         &mut self,
@@ -111,6 +124,7 @@ impl Piece {
 pub(super) fn of_query(meaning: Interpretation, names: &mut Names) -> Result<Vec<Piece>, Said> {
     let mut over = Overlay::default();
     let mut pieces = Vec::new();
+    let mut bytes = 0;
     for statement in meaning.statements {
         let steps = Step::statement(&statement.sql)
             .map_err(|_| Said::error("54000", "the statement is too long"))?;
@@ -120,6 +134,10 @@ pub(super) fn of_query(meaning: Interpretation, names: &mut Names) -> Result<Vec
         if let Role::Session(session) = &statement.role {
             let last = piece.steps.last_mut().expect("a statement has steps");
             last.learn = Some(learn_session(session, &statement.sql, names, &mut over));
+        }
+        bytes += piece.payload_bytes();
+        if bytes > MAX_PAYLOAD {
+            return Err(too_large());
         }
         pieces.push(piece);
     }
@@ -156,6 +174,8 @@ pub(super) struct Builder<'a> {
     interpret: &'a (dyn Fn(&str) -> Interpretation + Sync),
     over: Overlay,
     pieces: Vec<Piece>,
+    /// What a change would hold of them, in bytes.
+    bytes: usize,
     /// All texts that were parsed.
     texts: Vec<String>,
     /// The first that is no SQL for our grammar.
@@ -168,7 +188,8 @@ impl<'a> Builder<'a> {
         interpret: &'a (dyn Fn(&str) -> Interpretation + Sync),
     ) -> Builder<'a> {
         let (over, texts) = (Overlay::default(), Vec::new());
-        Builder { names, interpret, over, pieces: vec![Piece::quiet()], texts, broken: None }
+        let pieces = vec![Piece::quiet()];
+        Builder { names, interpret, over, pieces, bytes: 0, texts, broken: None }
     }
 
     pub(super) fn add(&mut self, frame: &Frame) -> Result<(), Unfit> {
@@ -252,7 +273,9 @@ impl<'a> Builder<'a> {
         };
         let ran =
             UnitStatement { sql: bound.prepared.sql.clone(), parameters: bound.parameters.clone() };
-        piece.take(statement, ran, self.names, &self.over)
+        piece.take(statement, ran, self.names, &self.over)?;
+        self.bytes += piece.payload_bytes();
+        if self.bytes > MAX_PAYLOAD { Err(too_large()) } else { Ok(()) }
     }
 
     fn describe(&mut self, frame: &Frame) -> Result<(), Unfit> {
@@ -317,6 +340,10 @@ fn must_be(name: &str, prepared: &Prepared) -> Unnamed {
         true => Unnamed::MustBe(prepared.id, prepared.parse.clone()),
         false => Unnamed::Untouched,
     }
+}
+
+fn too_large() -> Said {
+    Said::error("54000", "what this unit would run is larger than 32 MiB").hint("Send it in parts.")
 }
 
 fn no_statement(name: &str) -> Said {

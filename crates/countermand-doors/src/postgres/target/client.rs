@@ -137,6 +137,19 @@ impl Client {
         self.batch(sql).await.map(drop)
     }
 
+    /// Sets every limit, whatever a statement of the unit has made of it.
+    pub(super) async fn limit(&mut self) -> Result<(), ClientError> {
+        let Limits { statement, lock, idle } = &self.limits;
+        let sql = format!(
+            "SET LOCAL statement_timeout TO {}; SET LOCAL lock_timeout TO {};
+             SET LOCAL idle_in_transaction_session_timeout TO {}",
+            statement.as_millis(),
+            lock.as_millis(),
+            idle.as_millis()
+        );
+        self.batch(&sql).await.map(drop)
+    }
+
     /// Sets the limits again that [`Client::patient`] has lifted.
     pub(super) async fn impatient(&mut self) -> Result<(), ClientError> {
         let (statement, idle) = (self.limits.statement.as_millis(), self.limits.idle.as_millis());

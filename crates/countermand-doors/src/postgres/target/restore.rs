@@ -54,7 +54,11 @@ pub(super) async fn restore(
     let done = work.restore(restore.overwrite).await;
     match done {
         Ok(restored) => {
-            let tag = work.client.batch("COMMIT").await?;
+            let tag = work.client.batch("COMMIT").await.map_err(|error| {
+                TargetError::Local(format!(
+                    "whether it was brought back is not known ({error}): look with --plan"
+                ))
+            })?;
             if tag == "COMMIT" {
                 return Ok(restored);
             }

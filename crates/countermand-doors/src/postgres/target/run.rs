@@ -124,8 +124,11 @@ impl Waiting {
                 measured: self.executed.measured,
             }),
             Ok(tag) => Ended::RolledBack(format!("the server answered {tag} to COMMIT")),
-            // A server that is being stopped may say so after it has written the commit.
-            Err(ClientError::Server { code, message }) if !code.starts_with("57P") => {
+            // A constraint or a conflict ends the commit before it is written. After any other
+            // error the server itself must say what came of it: it may have written the commit.
+            Err(ClientError::Server { code, message })
+                if code.starts_with("23") || code.starts_with("40") =>
+            {
                 Ended::RolledBack(message)
             }
             Err(error) => Ended::Unknown(error.to_string()),
@@ -267,6 +270,7 @@ impl<'a> Attempt<'a> {
         self.apply_settings().await?;
         let mut said = Vec::new();
         for statement in &self.unit.statements {
+            self.client.limit().await.map_err(own)?;
             let tag = self.client.execute(statement).await.map_err(refused)?;
             if !self.client.in_transaction() {
                 let why = "a statement ended the transaction; it must not be trusted";

@@ -125,6 +125,11 @@ fn steps(raw: &RawStmt, index: usize) -> Result<Vec<Step>, String> {
         return Ok(Vec::new());
     };
     match node {
+        NodeEnum::ExecuteStmt(_) => {
+            Err("what EXECUTE runs cannot be measured: send the statement \
+                                         itself"
+                .to_owned())
+        }
         NodeEnum::DropStmt(statement) => drops(statement),
         NodeEnum::TruncateStmt(statement) => Ok(vec![truncate(statement)]),
         NodeEnum::DeleteStmt(statement) => Ok(deletes(statement, node, index)),
