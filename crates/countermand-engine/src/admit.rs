@@ -412,3 +412,24 @@ pub(crate) fn unavailable(error: &StoreError) -> Refusal {
     tracing::error!(%error, "refused: the ledger or store failed");
     Refusal::Unavailable { why: "the gateway cannot record this now, so it does not happen".into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_told_a_code_and_never_the_targets_words() {
+        let why = "invalid input syntax for type integer: \"tok_1\" (SQLSTATE 22P02)";
+        assert_eq!(for_agents(why), "SQLSTATE 22P02; reviewers see its words");
+        assert_eq!(for_agents("tok_1 (SQLSTATE tok_1)"), "reviewers see why");
+        assert_eq!(for_agents("the disk is full"), "reviewers see why");
+    }
+
+    #[test]
+    fn a_long_text_is_recorded_by_its_beginning_and_digest() {
+        let text = "é".repeat(RECORDED);
+        let kept = recorded(&text);
+        assert!(kept.len() < RECORDED + 200 && kept.contains("SHA-256"));
+        assert_eq!(recorded("SELECT 1"), "SELECT 1");
+    }
+}

@@ -317,3 +317,30 @@ impl Insert for std::collections::BTreeMap<String, u64> {
         self.insert(table.to_owned(), rows);
     }
 }
+
+#[tokio::test]
+async fn taking_back_over_what_changed_since_is_not_for_the_sponsor_alone() {
+    let world = World::new().await;
+    let number = world.held("billing").await;
+    world.prepared(number).await;
+    world.approve("bob", number).await;
+    world.cool();
+    world.until(number, |change| change.line.state == "executed").await;
+    let over = || PrepareAct::Restore { change: ChangeNumber(number), overwrite: true };
+    assert!(refused(&world.sign("alice", over()).await).contains("not the sponsor"));
+    assert!(matches!(world.sign("bob", over()).await, Reply::Done { .. }));
+}
+
+#[tokio::test]
+async fn an_approved_change_of_an_earlier_credential_does_not_start() {
+    let world = World::new().await;
+    let number = world.held("billing").await;
+    world.prepared(number).await;
+    world.approve("bob", number).await;
+    let revoke = Command::RevokeAgent { agent: "bot".parse().unwrap() };
+    world.engine.control(revoke, NOBODY).await;
+    world.let_in().await;
+    world.cool();
+    let change = world.show(number).await;
+    assert!(change.reasons[0].contains("credential"), "{change:#?}");
+}
