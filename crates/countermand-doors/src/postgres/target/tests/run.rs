@@ -130,6 +130,18 @@ async fn locks_are_waited_for_within_their_budget() {
     }
 }
 
+/// A reader stands in the way; everybody who comes later would queue behind the one who waits.
+#[tokio::test]
+async fn a_unit_cannot_lift_its_limits() {
+    let site = Site::start("CREATE SCHEMA shop; CREATE TABLE shop.t (a int)").await;
+    let mut other = site.target.connect().await.unwrap();
+    other.batch("BEGIN; SELECT count(*) FROM shop.t").await.unwrap();
+    let sql = "SET lock_timeout = 0;\nSET statement_timeout = 0;\nTRUNCATE shop.t";
+    let ended = tokio::time::timeout(Duration::from_secs(30), aborted(&site, sql, "lift")).await;
+    let (abort, why) = ended.expect("it waits without a limit");
+    assert_eq!(abort, Abort::LockNotGranted, "{why}");
+}
+
 #[tokio::test]
 async fn a_lock_is_no_snapshot() {
     let site = Site::start("CREATE SCHEMA shop; CREATE TABLE shop.t (a int)").await;
