@@ -9,6 +9,7 @@ pub mod change;
 pub mod digest;
 pub mod effect;
 pub mod evidence;
+pub mod limits;
 pub mod name;
 pub mod policy;
 pub mod preview;

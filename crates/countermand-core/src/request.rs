@@ -2,6 +2,7 @@
 
 use crate::action::Action;
 use crate::digest::Digest;
+use crate::limits::Beyond;
 use crate::name::{AgentName, EnvironmentName, HumanName, TargetName};
 use serde::{Deserialize, Serialize};
 
@@ -75,4 +76,7 @@ pub struct Request {
     pub actions: Vec<Action>,
     /// The connection it came over, as the door numbers them.
     pub session: String,
+    /// What was measured of it against which limit, where it would have flowed if it did less.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<Beyond>,
 }

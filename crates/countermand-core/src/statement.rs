@@ -1,7 +1,7 @@
 //! What humans sign: RFC 8785 JSON of one act on one subject, good once and not for long.
 
 use crate::digest::canonical;
-use crate::name::{AgentName, HumanName, InstallationName};
+use crate::name::{AgentName, HumanName, InstallationName, TargetName};
 use crate::preview::{Ceiling, Identity};
 use crate::radius::Reversibility;
 use crate::request::ChangeNumber;
@@ -32,6 +32,19 @@ pub enum Act {
         /// Also where rows or objects changed since.
         overwrite: bool,
     },
+    /// Take back what an agent wrote in one target within this time.
+    TakeBack {
+        /// Whose writes.
+        agent: AgentName,
+        /// Where.
+        target: TargetName,
+        /// From then on.
+        since: Timestamp,
+        /// Up to then.
+        until: Timestamp,
+        /// Also where rows changed since.
+        overwrite: bool,
+    },
     /// Let an agent in.
     AddAgent {
         /// Its name.
@@ -57,6 +70,7 @@ impl Act {
             Act::Approve(_) => "approve",
             Act::Reject { .. } => "reject",
             Act::Restore { .. } => "restore",
+            Act::TakeBack { .. } => "take_back",
             Act::AddAgent { .. } => "add_agent",
             Act::Thaw { .. } => "thaw",
         }

@@ -1,6 +1,7 @@
 //! PostgreSQL: the frontend/backend protocol 3.0.
 
 pub mod door;
+mod images;
 pub mod interpret;
 mod refuse;
 pub mod scratch;

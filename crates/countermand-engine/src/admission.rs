@@ -2,6 +2,7 @@
 
 use countermand_core::action::Action;
 use countermand_core::change::Outcome;
+use countermand_core::limits::Limits;
 use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::{Missing, Reason};
 use countermand_core::request::{ChangeNumber, Payload};
@@ -31,6 +32,9 @@ pub struct Proposal {
     pub actions: Vec<Action>,
     /// Exactly what would run.
     pub payload: Payload,
+    /// Whether the door can run it up to its commit, measure what it did, and keep the rows as
+    /// they were. Then it may flow, if it is small: see [`crate::Engine::weigh`].
+    pub measurable: bool,
     /// Whether a hold may become a change that can be approved. Not inside an open
     /// transaction: there a hold only refuses, and the remedy is to propose the whole.
     pub approvable: bool,
@@ -40,6 +44,13 @@ pub struct Proposal {
 pub enum Admission<T> {
     /// It flows. For writes the intent is durable.
     Allowed(crate::permit::Permit<T>),
+    /// It may run up to, never over, its commit; then what it did is weighed.
+    UpToCommit {
+        /// The right to run it.
+        permit: crate::permit::Permit<T>,
+        /// How much of it may flow, so that what is far larger is not run to its end.
+        limits: Limits,
+    },
     /// It was already done: the recorded outcome, given once.
     Done {
         /// The change it was.
@@ -62,6 +73,8 @@ pub enum Refusal {
         change: ChangeNumber,
         /// `destroy schema billing: 3 tables, 1204331 rows, 412 MB`.
         summary: String,
+        /// Where it would flow if it did less: what was measured, against which limit.
+        beyond: Vec<String>,
         /// What is missing, the smallest set first named.
         missing: Vec<Missing>,
         /// What the engine is doing about it now: `rehearsal in staging (running)`.
@@ -71,6 +84,8 @@ pub enum Refusal {
     HeldUnit {
         /// What it would do.
         summary: String,
+        /// Where it would flow if it did less: what was measured, against which limit.
+        beyond: Vec<String>,
     },
     /// No evidence would permit it.
     Forbidden {
@@ -103,6 +118,11 @@ pub enum Refusal {
     /// It could not be judged: not understood, not measurable, target down.
     CannotJudge {
         /// In words, with the remedy.
+        why: String,
+    },
+    /// Too much was refused lately: nothing that writes flows for a while.
+    CircuitOpen {
+        /// How often, how it closes, and when.
         why: String,
     },
     /// Frozen: nothing flows.

@@ -1,17 +1,20 @@
 //! Admission: what flows gets its permit, what is held becomes a change, everything else stops.
 
 use crate::admission::{Admission, Caller, Proposal, Refusal};
-use crate::authority::Asked;
+use crate::authority::{Asked, unmeasured};
 use crate::batch::Flowed;
 use crate::engine::Engine;
 use crate::permit::Permit;
 use crate::store::StoreError;
+use crate::weigh::Receipt;
+use countermand_core::action::Action;
 use countermand_core::change::{Change, DELIVERY_WINDOW, Event, REJECTION_LIFETIME, State};
 use countermand_core::digest::Digest;
 use countermand_core::effect::Effect;
 use countermand_core::evidence::{Evidence, Facts};
+use countermand_core::limits::{Beyond, Limits};
 use countermand_core::name::{AgentName, TargetName};
-use countermand_core::policy::{Decision, Missing};
+use countermand_core::policy::{Decision, Measured, Missing};
 use countermand_core::preview::Preview;
 use countermand_core::request::{Request, RequestKey};
 use serde_json::{Value, json};
@@ -24,11 +27,6 @@ const SAID: usize = 128;
 
 /// Open changes that one agent may have: each costs a backup and a rehearsal.
 const MAX_OPEN: u64 = 20;
-
-/// What a write that flowed leaves to be settled: how it ended.
-#[derive(Debug)]
-#[must_use = "how a write ended must be recorded"]
-pub struct Receipt(Option<Value>);
 
 impl Engine {
     /// Lets a checked agent in to a target.
@@ -75,28 +73,65 @@ impl Engine {
         Ok(Caller { agent: name, sponsor, session, said })
     }
 
-    /// Judges a unit. A permit comes only after the intent is durable, for reads within 50 ms;
-    /// whatever else happens, production has seen nothing.
+    /// Judges a unit. A permit comes only after the intent is durable, for reads within 50 ms; a
+    /// permit to run up to the commit comes before, and what was done is weighed then. Whatever
+    /// else happens, production has seen nothing.
     pub async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admission<T>, Receipt) {
-        let none = Receipt(None);
+        let none = Receipt::none();
         if let Some(why) = self.is_frozen(&proposal.caller.agent, &proposal.target) {
             return (Admission::Refused(Refusal::Frozen { why }), none);
         }
-        match self.decide_by_name(&proposal) {
+        let by_name = unmeasured(&proposal.actions, &[]);
+        let decision = match self.decide_by_name(&proposal, by_name) {
+            Decision::Hold { .. } if proposal.measurable => {
+                match self.decide_by_name(&proposal, Measured::Within) {
+                    Decision::Allow { .. } => {
+                        let told = self.let_run(&proposal, act).await;
+                        return told.unwrap_or_else(|no| (Admission::Refused(no), none));
+                    }
+                    decision => decision,
+                }
+            }
+            decision => decision,
+        };
+        match decision {
             Decision::Allow { .. } => self.let_flow(&proposal, act).await,
             Decision::Forbid { reasons } => {
                 let refusal = Refusal::Forbidden { reasons };
                 (Admission::Refused(self.refused(&proposal, refusal).await), none)
             }
             Decision::Hold { .. } => {
-                let admission = self.hold(&proposal).await;
+                let admission = self.hold(&proposal, &[]).await;
                 (admission.unwrap_or_else(Admission::Refused), none)
             }
         }
     }
 
+    /// Nothing is durable yet, and nothing needs to be: what runs is not committed. What was
+    /// asked before is not run again to find that out.
+    async fn let_run<T: Send>(
+        &self,
+        proposal: &Proposal,
+        act: T,
+    ) -> Result<(Admission<T>, Receipt), Refusal> {
+        let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
+        let known = self.0.store.read(|rows| rows.latest_of(key));
+        if let Some(change) =
+            known.map_err(|error| unavailable(&error))?.filter(|_| proposal.approvable)
+            && let Some(admission) = self.told(&change, proposal).await?
+        {
+            return Ok((admission, Receipt::none()));
+        }
+        if let Some(why) = self.circuit(proposal) {
+            return Err(Refusal::CircuitOpen { why });
+        }
+        let limits = self.limits(&proposal.caller.agent, &proposal.target);
+        let receipt = Receipt::unweighed(described(proposal), recorded(&proposal.payload.text));
+        Ok((Admission::UpToCommit { permit: Permit::grant(act), limits }, receipt))
+    }
+
     /// What policy says by what the request names, before anything is measured.
-    fn decide_by_name(&self, proposal: &Proposal) -> Decision {
+    fn decide_by_name(&self, proposal: &Proposal, measured: Measured) -> Decision {
         if !self.valid(&proposal.caller) {
             let policy = "countermand/credential".to_owned();
             let reason = "the agent's credential has ended".to_owned();
@@ -104,7 +139,17 @@ impl Engine {
                 reasons: vec![countermand_core::policy::Reason { policy, reason }],
             };
         }
-        let actions = self.tagged(&proposal.target, &proposal.actions);
+        self.decide_on(proposal, &proposal.actions, measured)
+    }
+
+    /// What policy says of these actions in the place of the proposal's.
+    pub(crate) fn decide_on(
+        &self,
+        proposal: &Proposal,
+        actions: &[Action],
+        measured: Measured,
+    ) -> Decision {
+        let actions = self.tagged(&proposal.target, actions);
         let roots = actions.iter().filter(|(action, _)| action.effect() > Effect::Write);
         let facts = Facts {
             roots: u32::try_from(roots.count()).unwrap_or(u32::MAX).min(10),
@@ -115,7 +160,7 @@ impl Engine {
             solo: self.0.installation.is_solo(),
             adopted: false,
         };
-        self.ask(&asked(proposal), &actions, &facts, &Evidence::default())
+        self.ask(&asked(proposal), &actions, measured, &facts, &Evidence::default())
     }
 
     /// Why this caller may do nothing here now, if so: frozen, or its credential has ended.
@@ -136,7 +181,10 @@ impl Engine {
         let what = described(proposal);
         if Effect::worst(proposal.actions.iter().map(|action| action.effect())) == Effect::Read {
             self.0.batch.push(Flowed { what, text: recorded(&proposal.payload.text) });
-            return (Admission::Allowed(Permit::grant(act)), Receipt(None));
+            return (Admission::Allowed(Permit::grant(act)), Receipt::none());
+        }
+        if let Some(why) = self.circuit(proposal) {
+            return (Admission::Refused(Refusal::CircuitOpen { why }), Receipt::none());
         }
         let (body, text) = (what.clone(), proposal.payload.body.clone());
         let intent = self
@@ -145,34 +193,49 @@ impl Engine {
             .write(move |tx| tx.append("flow.intent", &body, &[("payload", text.as_bytes())]))
             .await;
         match intent {
-            Ok(index) => {
-                let receipt = Receipt(Some(json!({ "intent": index })));
-                (Admission::Allowed(Permit::grant(act)), receipt)
-            }
-            Err(error) => (Admission::Refused(unavailable(&error)), Receipt(None)),
-        }
-    }
-
-    /// Records how a write that flowed ended. `words` are the target's own.
-    pub async fn settle(&self, receipt: Receipt, ok: bool, words: String) {
-        if let Some(Value::Object(mut what)) = receipt.0 {
-            what.insert("ok".into(), json!(ok));
-            self.0.batch.push(Flowed { what: Value::Object(what), text: recorded(&words) });
+            Ok(index) => (Admission::Allowed(Permit::grant(act)), Receipt::intended(index)),
+            Err(error) => (Admission::Refused(unavailable(&error)), Receipt::none()),
         }
     }
 
     /// Records a refusal beside what flows.
-    async fn refused(&self, proposal: &Proposal, refusal: Refusal) -> Refusal {
+    pub(crate) async fn refused(&self, proposal: &Proposal, refusal: Refusal) -> Refusal {
         let mut what = described(proposal);
         if let Some(members) = what.as_object_mut() {
             members.insert("refused".into(), json!(true));
         }
         self.0.batch.push(Flowed { what, text: recorded(&proposal.payload.text) });
+        self.count_refusal(proposal);
         refusal
     }
 
+    /// One more no to this agent; the circuit opens where there were many.
+    fn count_refusal(&self, proposal: &Proposal) {
+        let (agent, target) = (&proposal.caller.agent, &proposal.target);
+        if self.0.circuits.refused(agent, target, self.0.clock.now()) {
+            let what = json!({ "circuit": "opened", "agent": agent, "target": target });
+            self.0.batch.push(Flowed { what, text: String::new() });
+        }
+    }
+
+    fn circuit(&self, proposal: &Proposal) -> Option<String> {
+        let (agent, target) = (&proposal.caller.agent, &proposal.target);
+        self.0.circuits.open(agent, target, self.0.clock.now())
+    }
+
+    /// How much this agent may change in this target without asking.
+    pub(crate) fn limits(&self, agent: &AgentName, target: &TargetName) -> Limits {
+        let placement = self.0.installation.targets.get(target);
+        placement.map(|placement| placement.limits_for(agent)).unwrap_or_default()
+    }
+
     /// Joins the open change of this request, tells how its last one ended, or opens one.
-    async fn hold<T>(&self, proposal: &Proposal) -> Result<Admission<T>, Refusal> {
+    /// `beyond`: what was measured, where it would have flowed if it did less.
+    pub(crate) async fn hold<T>(
+        &self,
+        proposal: &Proposal,
+        beyond: &[Beyond],
+    ) -> Result<Admission<T>, Refusal> {
         let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
         let known = self.0.store.read(|rows| rows.latest_of(key));
         if let Some(change) = known.map_err(|error| unavailable(&error))?
@@ -182,15 +245,20 @@ impl Engine {
         }
         if !proposal.approvable {
             let summary = by_name(proposal);
-            return Err(self.refused(proposal, Refusal::HeldUnit { summary }).await);
+            let refusal = Refusal::HeldUnit { summary, beyond: words(beyond) };
+            return Err(self.refused(proposal, refusal).await);
+        }
+        if let Some(why) = self.circuit(proposal) {
+            return Err(Refusal::CircuitOpen { why });
         }
         self.may_open_more(proposal)?;
         let preview = self.preview(proposal).await?;
-        let decision = self.decide_measured(proposal, &preview);
+        let decision = self.decide_measured(proposal, &preview, beyond);
         if let Decision::Forbid { reasons } = decision {
             return Err(self.refused(proposal, Refusal::Forbidden { reasons }).await);
         }
-        let change = self.open_change(proposal, key, preview).await?;
+        let change = self.open_change(proposal, key, preview, beyond).await?;
+        self.count_refusal(proposal);
         self.prepare(change.request.number);
         Err(self.held(&change))
     }
@@ -271,10 +339,16 @@ impl Engine {
         measured.map_err(|error| cannot(error.to_string()))
     }
 
-    fn decide_measured(&self, proposal: &Proposal, preview: &Preview) -> Decision {
+    fn decide_measured(
+        &self,
+        proposal: &Proposal,
+        preview: &Preview,
+        beyond: &[Beyond],
+    ) -> Decision {
         let actions = self.measured(&proposal.target, &proposal.actions, preview);
         let facts = self.facts(&proposal.target, preview);
-        self.ask(&asked(proposal), &actions, &facts, &Evidence::default())
+        let measured = unmeasured(&proposal.actions, beyond);
+        self.ask(&asked(proposal), &actions, measured, &facts, &Evidence::default())
     }
 
     /// Opens the change, or joins the one that somebody opened meanwhile.
@@ -283,8 +357,9 @@ impl Engine {
         proposal: &Proposal,
         key: RequestKey,
         preview: Preview,
+        beyond: &[Beyond],
     ) -> Result<Change, Refusal> {
-        let proposal = proposal.clone();
+        let (proposal, beyond) = (proposal.clone(), beyond.to_vec());
         let environment = self.0.installation.targets[&proposal.target].environment.clone();
         let opened = self.0.store.write(move |tx| {
             if let Some(known) = tx.rows().latest_of(key)?.filter(|c| c.state.is_open()) {
@@ -304,6 +379,7 @@ impl Engine {
                 payload: proposal.payload.digest(),
                 actions: proposal.actions,
                 session: proposal.caller.session,
+                beyond,
             };
             let event = Event::Held { request: Box::new(request), preview: Box::new(preview) };
             tx.open_change(event, &proposal.payload, &proposal.caller.said)
@@ -323,6 +399,7 @@ impl Engine {
         Refusal::Held {
             change: change.request.number,
             summary: change.preview.radius.summary(),
+            beyond: words(&change.request.beyond),
             missing: self.missing(change),
             underway: self.underway(change),
         }
@@ -373,6 +450,10 @@ pub(crate) fn for_agents(why: &str) -> String {
     }
 }
 
+fn words(beyond: &[Beyond]) -> Vec<String> {
+    beyond.iter().map(Beyond::to_string).collect()
+}
+
 fn asked(proposal: &Proposal) -> Asked<'_> {
     let Caller { agent, sponsor, .. } = &proposal.caller;
     Asked { agent, sponsor, target: &proposal.target }
@@ -388,7 +469,7 @@ fn by_name(proposal: &Proposal) -> String {
 
 /// A text as what flowed is recorded with it: whole, or its beginning with its digest, so that
 /// no text is too large for the ledger.
-fn recorded(text: &str) -> String {
+pub(crate) fn recorded(text: &str) -> String {
     if text.len() <= RECORDED {
         return text.to_owned();
     }
@@ -397,7 +478,7 @@ fn recorded(text: &str) -> String {
     format!("{}… {} bytes in all, SHA-256 {digest}", &text[..cut], text.len())
 }
 
-fn described(proposal: &Proposal) -> Value {
+pub(crate) fn described(proposal: &Proposal) -> Value {
     let caller = &proposal.caller;
     let mut verbs: Vec<_> = proposal.actions.iter().map(|action| action.verb.name()).collect();
     verbs.sort_unstable();

@@ -8,16 +8,21 @@ use countermand_core::change::{Change, facts_of};
 use countermand_core::digest::Digest;
 use countermand_core::effect::Effect;
 use countermand_core::evidence::{Evidence, Facts};
+use countermand_core::limits::Beyond;
 use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::{Decision, Measured, Policy, PolicyError, Question, World};
 use countermand_core::preview::Preview;
 use countermand_core::radius::Fate;
+use countermand_core::verb::Verb;
 use countermand_core::verb::postgres::{ADVANCE_SEQUENCE, INSERT};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use crate::target::tags_of;
+
+/// Writes that leave no row different: there is nothing to take back.
+pub(crate) const LEAVES_NOTHING: [Verb; 2] = [ADVANCE_SEQUENCE, INSERT];
 
 /// Agents and the policy that is in force for them.
 pub(crate) struct Authority {
@@ -95,6 +100,7 @@ impl Engine {
         &self,
         asked: &Asked<'_>,
         actions: &[(Action, BTreeSet<String>)],
+        measured: Measured,
         facts: &Facts,
         evidence: &Evidence,
     ) -> Decision {
@@ -109,7 +115,7 @@ impl Engine {
             disposable: placement.disposable,
             tags: &placement.tags,
             actions,
-            measured: measured(actions),
+            measured,
             facts,
             evidence,
         })
@@ -176,7 +182,8 @@ impl Engine {
         }
         let actions = self.measured(&request.target, &request.actions, preview);
         let facts = self.facts(&request.target, preview);
-        self.ask(&asked, &actions, &facts, evidence)
+        let measured = unmeasured(&request.actions, &request.beyond);
+        self.ask(&asked, &actions, measured, &facts, evidence)
     }
 
     /// What is true of a measured unit here.
@@ -192,13 +199,14 @@ impl Engine {
     }
 }
 
-/// What is known of a unit's effect before it runs. One that only reads and adds rows is what
-/// its verbs say; any other write could do anything until its effect is measured before it
-/// commits, so until then it is weighed as beyond every limit.
-fn measured(actions: &[(Action, BTreeSet<String>)]) -> Measured {
-    let adds = |action: &Action| [INSERT, ADVANCE_SEQUENCE].contains(&action.verb);
-    let writes = |action: &Action| action.effect() == Effect::Write && !adds(action);
-    match actions.iter().any(|(action, _)| writes(action)) {
+/// How a unit is weighed whose effect was not measured, or was found to be too much. Verbs that
+/// only lock and announce are what they say; any other write could do anything, and is weighed as
+/// beyond every limit.
+pub(crate) fn unmeasured(actions: &[Action], beyond: &[Beyond]) -> Measured {
+    let writes = |action: &Action| {
+        action.effect() == Effect::Write && !LEAVES_NOTHING.contains(&action.verb)
+    };
+    match !beyond.is_empty() || actions.iter().any(writes) {
         true => Measured::Beyond,
         false => Measured::NotYet,
     }

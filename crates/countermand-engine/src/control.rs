@@ -78,6 +78,11 @@ pub enum Command {
         /// Which.
         change: ChangeNumber,
     },
+    /// What taking back an agent's writes would do.
+    PlanTakeBack {
+        /// Which writes.
+        writes: Writes,
+    },
     /// Ledger entries from `from`, with their texts, at most `limit`.
     Ledger {
         /// First index.
@@ -113,6 +118,19 @@ impl std::fmt::Display for Scope {
     }
 }
 
+/// Writes of an agent that flowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writes {
+    /// Whose.
+    pub agent: AgentName,
+    /// Where; may be left out where the agent wrote to one target only.
+    pub target: Option<TargetName>,
+    /// From then on.
+    pub since: Timestamp,
+    /// Up to then; up to now where it is left out.
+    pub until: Option<Timestamp>,
+}
+
 /// What a statement is wanted for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "act", rename_all = "snake_case")]
@@ -136,6 +154,13 @@ pub enum PrepareAct {
         /// Which.
         change: ChangeNumber,
         /// Also over what changed since.
+        overwrite: bool,
+    },
+    /// Take back what an agent wrote.
+    TakeBack {
+        /// Which writes.
+        writes: Writes,
+        /// Also where rows changed since.
         overwrite: bool,
     },
     /// Let an agent in, under the signer.

@@ -3,6 +3,7 @@
 use crate::agents;
 use crate::authority::Authority;
 use crate::batch::Batch;
+use crate::circuit::Circuits;
 use crate::clock::Clock;
 use crate::freeze::Freezer;
 use crate::home::{Home, HomeError};
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) authority: RwLock<Arc<Authority>>,
     pub(crate) freezer: Freezer,
     pub(crate) batch: Batch,
+    pub(crate) circuits: Circuits,
     /// Woken when something may have become startable.
     pub(crate) nudge: Notify,
     /// Counts up whenever any change moves.
@@ -110,6 +112,7 @@ impl Engine {
             authority: RwLock::new(Arc::new(authority)),
             freezer,
             batch: Batch::default(),
+            circuits: Circuits::default(),
             nudge: Notify::new(),
             moved: watch::Sender::new(0),
             preparing: Mutex::default(),

@@ -42,16 +42,22 @@ impl Freezer {
 
     /// Why this agent may not act on this target now, if so.
     pub(crate) fn stops(&self, agent: &AgentName, target: &TargetName) -> Option<String> {
-        let frost = self.0.borrow();
+        let stops = self.stops_all(target);
+        stops.or_else(|| self.why(&Scope::Agent(agent.clone()).to_string()))
+    }
+
+    /// Why nobody may act on this target now, if so.
+    pub(crate) fn stops_all(&self, target: &TargetName) -> Option<String> {
         let scopes = [
             SICK.to_owned(),
             Scope::Everything.to_string(),
             Scope::Target(target.clone()).to_string(),
-            Scope::Agent(agent.clone()).to_string(),
         ];
-        scopes
-            .iter()
-            .find_map(|scope| frost.get(scope).map(|why| format!("{scope} is frozen: {why}")))
+        scopes.iter().find_map(|scope| self.why(scope))
+    }
+
+    fn why(&self, scope: &str) -> Option<String> {
+        self.0.borrow().get(scope).map(|why| format!("{scope} is frozen: {why}"))
     }
 
     /// Everything frozen, in words.
@@ -112,6 +118,7 @@ impl Engine {
     /// Thaws what a signed statement named; the caller has recorded it.
     pub(crate) fn thawed(&self, scope: &str) {
         self.0.freezer.thaw(scope);
+        self.0.circuits.close(scope);
         self.0.nudge.notify_one();
     }
 }

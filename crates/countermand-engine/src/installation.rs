@@ -2,7 +2,10 @@
 
 use crate::target::Tags;
 use countermand_core::change::Seats;
-use countermand_core::name::{EnvironmentName, GroupName, HumanName, InstallationName, TargetName};
+use countermand_core::limits::Limits;
+use countermand_core::name::{
+    AgentName, EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
+};
 use countermand_core::policy::Grant;
 use ssh_key::PublicKey;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,9 +40,18 @@ pub struct Placement {
     pub object_tags: Tags,
     /// Where its changes are rehearsed; none is said as `rehearsal = "none"`.
     pub partner: Option<TargetName>,
+    /// How much an agent may change here without asking.
+    pub limits: Limits,
+    /// The same for single agents.
+    pub limits_of: BTreeMap<AgentName, Limits>,
 }
 
 impl Placement {
+    /// How much this agent may change here without asking.
+    pub fn limits_for(&self, agent: &AgentName) -> Limits {
+        self.limits_of.get(agent).copied().unwrap_or(self.limits)
+    }
+
     /// Whether only user-verified keys count here: everywhere but in environments that say by
     /// their name that they are none of production, or that are declared disposable.
     pub fn is_production(&self) -> bool {

@@ -84,6 +84,11 @@ impl Engine {
                 let found = load(change)?;
                 (Act::Restore { change, overwrite }, Some(found))
             }
+            PrepareAct::TakeBack { writes, overwrite } => {
+                let (target, until) = self.bounds_of(&writes)?;
+                let (agent, since) = (writes.agent, writes.since);
+                (Act::TakeBack { agent, target, since, until, overwrite }, None)
+            }
             PrepareAct::AddAgent { agent, grant, lifetime } => {
                 let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
                 let lifetime = SignedDuration::from_secs(lifetime).min(MAX_CREDENTIAL);
@@ -173,6 +178,7 @@ impl Engine {
             Act::Restore { change, overwrite } => {
                 self.restore(&statement, change, overwrite, signed, proof).await
             }
+            Act::TakeBack { .. } => self.take_back(&statement, signed, proof).await,
             Act::AddAgent { .. } => self.add_agent(&statement, signed, proof).await,
             Act::Thaw { what } => self.thaw(&statement, what, signed, proof).await,
         }
@@ -351,13 +357,14 @@ impl Engine {
         self.key_counts(self.0.installation.targets.keys(), &signed)?;
         let spent = Spent::of(statement);
         let scope = what.clone();
+        let circuit = self.0.circuits.is_open(&what, self.0.clock.now());
         if let Some(members) = proof.as_object_mut() {
             members.insert("scope".into(), json!(what));
             members.insert("by".into(), json!(statement.signer));
         }
         let thawed = self.0.store.write(move |tx| {
             spent.take(tx)?;
-            if !tx.remove_frozen(&scope)? {
+            if !tx.remove_frozen(&scope)? && !circuit {
                 return Err(StoreError::Refused(format!("{scope} is not frozen")));
             }
             tx.append("freeze.off", &proof, &[])

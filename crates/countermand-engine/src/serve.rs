@@ -63,6 +63,9 @@ impl Engine {
             Command::Freeze { what, reason } => self.freeze(what, by, reason).await,
             Command::Agents => Reply::Agents { agents: self.agent_lines() },
             Command::RevokeAgent { agent } => self.revoke(agent, by).await?,
+            Command::PlanTakeBack { writes } => {
+                Reply::RestorePlan(self.plan_take_back(&writes).await?)
+            }
             Command::PlanRestore { change } => Reply::RestorePlan(self.plan(change).await?),
             Command::Ledger { from, limit } => self.entries(from, limit)?,
             Command::Checkpoint => Reply::Checkpoint { note: self.publish_checkpoint().await? },

@@ -4,10 +4,12 @@
 //! commits them together, so that durability costs one sync for many. What a job returns is
 //! given out only after that commit.
 
+mod flows;
 mod rows;
 mod schema;
 mod writer;
 
+pub(crate) use flows::FlowRow;
 pub(crate) use rows::{AgentRow, Frozen, Rows};
 pub(crate) use writer::{Hook, Tx};
 

@@ -108,6 +108,24 @@ pub struct Restore {
     pub overwrite: bool,
 }
 
+/// A write that flowed, as the door kept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptWrite {
+    /// Its entry in the ledger: later writes have higher ones.
+    pub index: u64,
+    /// What takes it back, in the door's own form.
+    pub images: String,
+}
+
+/// The right to take back what an agent wrote.
+#[derive(Debug)]
+pub struct TakeBack {
+    /// The writes, in the order in which they were made.
+    pub writes: Vec<KeptWrite>,
+    /// Also over what changed since.
+    pub overwrite: bool,
+}
+
 /// What is to become of a run.
 pub enum Verdict {
     /// Commit it.
@@ -178,6 +196,9 @@ pub struct Restored {
     pub equal: bool,
     /// What was overwritten that had changed since.
     pub overwritten: Vec<String>,
+    /// What was left as it is, because it changed since: only where writes are taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
 }
 
 /// One thing in production that changes are made to.
@@ -209,4 +230,12 @@ pub trait Target: Send + Sync {
 
     /// Brings back what a change took, in one transaction, and compares contents.
     async fn restore(&self, permit: Permit<Restore>) -> Result<Restored, TargetError>;
+
+    /// What [`Target::take_back`] would do. What changed since is named as a conflict.
+    async fn plan_take_back(&self, writes: Vec<KeptWrite>) -> Result<RestorePlan, TargetError>;
+
+    /// Takes back what an agent wrote, in one transaction: rows that nobody has touched since are
+    /// as they were before the first of these writes, the others are left or, if told so,
+    /// overwritten.
+    async fn take_back(&self, permit: Permit<TakeBack>) -> Result<Restored, TargetError>;
 }

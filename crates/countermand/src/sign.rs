@@ -120,6 +120,16 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
             PrepareAct::Restore { change: asked, overwrite: over },
         ) => change == asked && overwrite == over,
         (
+            Act::TakeBack { agent, target, since, until, overwrite },
+            PrepareAct::TakeBack { writes, overwrite: over },
+        ) => {
+            *agent == writes.agent
+                && writes.target.as_ref().is_none_or(|wanted| wanted == target)
+                && *since == writes.since
+                && writes.until.is_none_or(|wanted| wanted == *until)
+                && overwrite == over
+        }
+        (
             Act::AddAgent { agent, sponsor, grant, expires },
             PrepareAct::AddAgent { agent: asked, grant: wanted, lifetime },
         ) => {
@@ -137,7 +147,9 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
 fn subject(act: &Act) -> Option<&ReviewSubject> {
     match act {
         Act::Approve(subject) | Act::Reject { subject, .. } => Some(subject),
-        Act::Restore { .. } | Act::AddAgent { .. } | Act::Thaw { .. } => None,
+        Act::Restore { .. } | Act::TakeBack { .. } | Act::AddAgent { .. } | Act::Thaw { .. } => {
+            None
+        }
     }
 }
 

@@ -89,6 +89,7 @@ fn proposal(caller: Caller) -> Proposal {
             Action::new(INSERT, Object::new("table", "public.runs")),
         ],
         payload: unit.to_payload(),
+        measurable: false,
         approvable: true,
     }
 }

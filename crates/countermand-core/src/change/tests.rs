@@ -47,6 +47,7 @@ fn held() -> Recorded {
         payload: payload.digest(),
         actions: vec![Action::new(postgres::DROP_TABLE, Object::new("table", "a"))],
         session: "s".into(),
+        beyond: Vec::new(),
     };
     let event = Event::Held { request: Box::new(request), preview: Box::new(preview(10)) };
     Recorded { at: at(0), event }

@@ -97,9 +97,10 @@ impl Said {
 /// The words for a refusal of the engine.
 pub(super) fn refusal(refusal: &Refusal) -> Said {
     match refusal {
-        Refusal::Held { change, summary, missing, underway } => {
+        Refusal::Held { change, summary, beyond, missing, underway } => {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            let mut detail = format!("missing: {}", list(&missing, "nothing; it is about to run"));
+            let mut detail = measured(beyond);
+            let _ = write!(detail, "missing: {}", list(&missing, "nothing; it is about to run"));
             if !underway.is_empty() {
                 let _ = write!(detail, "; now: {}", underway.join(", "));
             }
@@ -110,9 +111,10 @@ pub(super) fn refusal(refusal: &Refusal) -> Said {
                      statement again later for the outcome; do not try another way."
                 ))
         }
-        Refusal::HeldUnit { summary } => {
+        Refusal::HeldUnit { summary, beyond } => {
+            let rule = "The transaction was rolled back: only the whole of it can be approved.";
             Said::error(HELD, format!("held: would {summary}, inside an open transaction"))
-                .detail("The transaction was rolled back: only the whole of it can be approved.")
+                .detail(format!("{}{rule}", measured(beyond)))
                 .hint(
                     "Write the whole transaction to a file and ask for it with: countermand \
                      propose FILE; do not try another way.",
@@ -136,10 +138,20 @@ pub(super) fn refusal(refusal: &Refusal) -> Said {
                 .hint("A human must look before anything else is done here. Ask your sponsor.")
         }
         Refusal::CannotJudge { why } => Said::error(CANNOT_JUDGE, format!("cannot judge: {why}")),
+        Refusal::CircuitOpen { why } => Said::error(FROZEN, format!("circuit open: {why}"))
+            .hint("Stop, and ask your sponsor what to do. Do not try another way."),
         Refusal::Frozen { why } => frozen(why),
         Refusal::Unavailable { why } => {
             Said::error(CANNOT_JUDGE, why).hint("Nothing was done. Try again later.")
         }
+    }
+}
+
+/// What was measured against which limit, where the unit ran up to its commit.
+fn measured(beyond: &[String]) -> String {
+    match beyond {
+        [] => String::new(),
+        beyond => format!("measured, and rolled back: {}; ", beyond.join("; ")),
     }
 }
 
@@ -186,6 +198,7 @@ mod tests {
         let held = refusal(&Refusal::Held {
             change: ChangeNumber(7),
             summary: "destroy schema billing: 3 tables".to_owned(),
+            beyond: Vec::new(),
             missing: vec![
                 Missing::Peers { have: 0, need: 1 },
                 Missing::Cooling { have: 0, need: 60 },

@@ -20,6 +20,7 @@ mod save;
 mod saved;
 mod steps;
 mod survey;
+mod take_back;
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,8 @@ use countermand_core::preview::Preview;
 use countermand_core::request::Payload;
 use countermand_engine::Permit;
 use countermand_engine::target::{
-    Aborted, Fate, Ran, Rehearse, Restore, RestorePlan, Restored, Run, Tags, Target, TargetError,
+    Aborted, Fate, KeptWrite, Ran, Rehearse, Restore, RestorePlan, Restored, Run, Tags, TakeBack,
+    Target, TargetError,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -228,5 +230,13 @@ impl Target for PostgresTarget {
 
     async fn restore(&self, permit: Permit<Restore>) -> Result<Restored, TargetError> {
         restore::restore(self, permit.spend()).await
+    }
+
+    async fn plan_take_back(&self, writes: Vec<KeptWrite>) -> Result<RestorePlan, TargetError> {
+        take_back::plan(self, &writes).await
+    }
+
+    async fn take_back(&self, permit: Permit<TakeBack>) -> Result<Restored, TargetError> {
+        take_back::take_back(self, permit.spend()).await
     }
 }

@@ -3,6 +3,7 @@
 use countermand_core::action::Action;
 use countermand_core::change::Outcome;
 use countermand_core::effect::Effect;
+use countermand_core::limits::{Beyond, Limits};
 use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::{Missing, Reason};
 use countermand_core::request::{ChangeNumber, RequestKey};
@@ -17,7 +18,7 @@ use countermand_doors::postgres::scratch::{
 use countermand_doors::postgres::target::connection::{Address, Host, Login, Tls};
 use countermand_doors::secret::SecretRef;
 use countermand_engine::control::AgentQuery;
-use countermand_engine::{Caller, Proposal, Refusal};
+use countermand_engine::{Caller, Proposal, Refusal, Weighing};
 use pgwire::api::auth::sasl::scram::{ScramSecret, gen_salted_password};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub(crate) struct TestGate {
     held: Mutex<Vec<(RequestKey, Option<Outcome>, Proposal)>>,
     pub(crate) admitted: Mutex<Vec<Proposal>>,
     pub(crate) settled: Mutex<Vec<(bool, String)>>,
+    /// What ran up to its commit, and in which ways it was too much.
+    pub(crate) weighed: Mutex<Vec<(Weighing, Vec<Beyond>)>>,
     pub(crate) frozen: watch::Sender<Option<String>>,
 }
 
@@ -52,6 +55,7 @@ impl TestGate {
             held: Mutex::default(),
             admitted: Mutex::default(),
             settled: Mutex::default(),
+            weighed: Mutex::default(),
             frozen: watch::Sender::new(None),
         }
     }
@@ -86,7 +90,10 @@ impl TestGate {
             };
         }
         if !proposal.approvable {
-            return Admitted::Refused(Refusal::HeldUnit { summary: "destroy something".into() });
+            return Admitted::Refused(Refusal::HeldUnit {
+                summary: "destroy something".into(),
+                beyond: Vec::new(),
+            });
         }
         held.push((key, None, proposal.clone()));
         Admitted::Refused(refusal(ChangeNumber(held.len() as u64)))
@@ -97,6 +104,7 @@ fn refusal(change: ChangeNumber) -> Refusal {
     Refusal::Held {
         change,
         summary: "destroy something".into(),
+        beyond: Vec::new(),
         missing: vec![Missing::Peers { have: 0, need: 1 }],
         underway: Vec::new(),
     }
@@ -150,6 +158,25 @@ impl Gate for TestGate {
             }),
         };
         (admitted, ())
+    }
+
+    async fn weigh<T: Send>(
+        &self,
+        weighing: Weighing,
+        _: Vec<()>,
+        commit: T,
+    ) -> (Admitted<TestPermit<T>>, ()) {
+        let beyond = Limits::default().judge(&weighing.written, 0);
+        let whole = weighing.whole.clone();
+        self.weighed.lock().unwrap().push((weighing, beyond.clone()));
+        match beyond.is_empty() {
+            true => (Admitted::Allowed(TestPermit(commit)), ()),
+            false => (self.hold(&whole), ()),
+        }
+    }
+
+    async fn too_much(&self, whole: Proposal, _: Vec<Beyond>) -> Admitted<TestPermit<()>> {
+        self.hold(&whole)
     }
 
     async fn settle(&self, (): (), ok: bool, words: String) {

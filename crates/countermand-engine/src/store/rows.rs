@@ -41,6 +41,10 @@ impl<'a> Rows<'a> {
         Rows(connection)
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        self.0
+    }
+
     /// The Merkle tree's edge over every entry, and the time of the last.
     pub(super) fn frontier(&self) -> Result<(Frontier, Option<Timestamp>), StoreError> {
         let mut frontier = Frontier::new();

@@ -4,7 +4,7 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE leaf (idx INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
@@ -29,6 +29,15 @@ CREATE TABLE frozen (scope TEXT PRIMARY KEY, why TEXT NOT NULL) STRICT;
 CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
 ";
 
+/// Writes that flowed: how much, and under which entry their before-images lie.
+const FLOWS: &str = "
+CREATE TABLE flow (
+    idx INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent TEXT NOT NULL, target TEXT NOT NULL,
+    session TEXT NOT NULL, changed INTEGER NOT NULL, inserted INTEGER NOT NULL)
+    STRICT;
+CREATE INDEX flow_agent ON flow (agent, target, at);
+";
+
 /// Opens the writing connection: durable commits, and nobody else writes.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
@@ -39,7 +48,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         0 => {
-            let made = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+            let made = format!("BEGIN; {TABLES} {FLOWS} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&made)?;
+        }
+        1 => {
+            let made = format!("BEGIN; {FLOWS} PRAGMA user_version = {VERSION}; COMMIT;");
             connection.execute_batch(&made)?;
         }
         VERSION => {}

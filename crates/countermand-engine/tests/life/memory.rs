@@ -10,8 +10,8 @@ use countermand_core::radius::{BlastRadius, Fate as Becomes, Node, Reversibility
 use countermand_core::request::Payload;
 use countermand_engine::Permit;
 use countermand_engine::target::{
-    Aborted, Ended, Fate, Ran, Rehearse, Restore, RestorePlan, Restored, Run, Target, TargetError,
-    Verdict,
+    Aborted, Ended, Fate, KeptWrite, Ran, Rehearse, Restore, RestorePlan, Restored, Run, TakeBack,
+    Target, TargetError, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub(crate) struct Data {
     pub(crate) transactions: u64,
     pub(crate) commits: u64,
     pub(crate) runs: u64,
+    /// Before-images that were taken back, in order.
+    pub(crate) taken_back: Vec<String>,
     /// The next commit happens, and its answer is lost.
     pub(crate) lose_answer: bool,
     /// What the run does more than its preview says.
@@ -192,6 +194,19 @@ impl Target for Memory {
             data.tables.insert(table.clone(), saved.rows);
             rows.insert(table, saved.rows);
         }
-        Ok(Restored { rows, equal: true, overwritten: Vec::new() })
+        Ok(Restored { rows, equal: true, ..Restored::default() })
+    }
+
+    async fn plan_take_back(&self, writes: Vec<KeptWrite>) -> Result<RestorePlan, TargetError> {
+        let rows = writes.iter().map(|write| (write.images.clone(), 1)).collect();
+        Ok(RestorePlan { rows, ..RestorePlan::default() })
+    }
+
+    async fn take_back(&self, permit: Permit<TakeBack>) -> Result<Restored, TargetError> {
+        let writes = permit.spend().writes;
+        let mut data = self.data.lock().unwrap();
+        data.taken_back.extend(writes.iter().map(|write| write.images.clone()));
+        let rows = writes.into_iter().map(|write| (write.images, 1)).collect();
+        Ok(Restored { rows, equal: true, ..Restored::default() })
     }
 }

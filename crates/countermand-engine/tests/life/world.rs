@@ -52,6 +52,8 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         tags: BTreeSet::new(),
         object_tags: BTreeMap::new(),
         partner: partner.map(|partner| partner.parse().unwrap()),
+        limits: countermand_core::limits::Limits::default(),
+        limits_of: BTreeMap::new(),
     };
     Installation {
         name: "test".parse().unwrap(),
@@ -128,6 +130,7 @@ impl World {
             target: "prod".parse().unwrap(),
             actions: vec![Action::new(verb, Object::new(kind, name))],
             payload,
+            measurable: false,
             approvable: true,
         }
     }

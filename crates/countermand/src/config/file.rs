@@ -1,7 +1,10 @@
 //! The file's own shape, as it is written. What it means is settled in the parent module.
 
 use countermand_core::effect::Effect;
-use countermand_core::name::{EnvironmentName, GroupName, HumanName, InstallationName, TargetName};
+use countermand_core::limits::Limits as WriteLimits;
+use countermand_core::name::{
+    AgentName, EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
+};
 use countermand_doors::secret::SecretRef;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +116,12 @@ pub(super) struct Target {
     pub(super) executor: Login,
     #[serde(default)]
     pub(super) limits: Limits,
+    /// How much an agent may change without asking.
+    #[serde(default)]
+    pub(super) writes: WriteLimits,
+    /// The same for single agents.
+    #[serde(default)]
+    pub(super) writes_of: BTreeMap<AgentName, WriteLimits>,
 }
 
 fn postgres_port() -> u16 {

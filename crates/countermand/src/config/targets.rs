@@ -112,6 +112,8 @@ impl At<'_> {
             tags: target.tags.clone(),
             object_tags: target.object_tags.clone(),
             partner,
+            limits: target.writes,
+            limits_of: target.writes_of.clone(),
         })
     }
 

@@ -1,10 +1,11 @@
 //! What the door asks of the engine behind it.
 
 use countermand_core::change::Outcome;
+use countermand_core::limits::{Beyond, Limits};
 use countermand_core::name::TargetName;
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::AgentQuery;
-use countermand_engine::{Admission, Caller, Engine, Permit, Proposal, Receipt, Refusal};
+use countermand_engine::{Admission, Caller, Engine, Permit, Proposal, Receipt, Refusal, Weighing};
 use std::future::Future;
 
 pub use countermand_engine::ScramVerifier;
@@ -25,6 +26,13 @@ impl<T: Send> Right<T> for Permit<T> {
 pub enum Admitted<P> {
     /// It flows.
     Allowed(P),
+    /// It may run up to its commit, and is weighed then.
+    UpToCommit {
+        /// The right to run it.
+        permit: P,
+        /// How much of it may flow.
+        limits: Limits,
+    },
     /// It was already done.
     Done {
         /// The change it was.
@@ -42,6 +50,7 @@ impl<T> From<Admission<T>> for Admitted<Permit<T>> {
     fn from(admission: Admission<T>) -> Self {
         match admission {
             Admission::Allowed(permit) => Admitted::Allowed(permit),
+            Admission::UpToCommit { permit, limits } => Admitted::UpToCommit { permit, limits },
             Admission::Done { change, at, outcome } => {
                 Admitted::Done { change, at: at.to_string(), outcome }
             }
@@ -75,6 +84,21 @@ pub trait Gate: Send + Sync + 'static {
         proposal: Proposal,
         act: T,
     ) -> impl Future<Output = (Admitted<Self::Permit<T>>, Self::Receipt)> + Send;
+
+    /// Weighs what a unit did; the permit carries its commit.
+    fn weigh<T: Send>(
+        &self,
+        weighing: Weighing,
+        receipts: Vec<Self::Receipt>,
+        commit: T,
+    ) -> impl Future<Output = (Admitted<Self::Permit<T>>, Self::Receipt)> + Send;
+
+    /// Refuses a unit that was stopped while it ran: it was about to do more than may flow.
+    fn too_much(
+        &self,
+        whole: Proposal,
+        beyond: Vec<Beyond>,
+    ) -> impl Future<Output = Admitted<Self::Permit<()>>> + Send;
 
     /// Records how a write that flowed ended.
     fn settle(
@@ -119,6 +143,20 @@ impl Gate for Engine {
     async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admitted<Permit<T>>, Receipt) {
         let (admission, receipt) = Engine::admit(self, proposal, act).await;
         (admission.into(), receipt)
+    }
+
+    async fn weigh<T: Send>(
+        &self,
+        weighing: Weighing,
+        receipts: Vec<Receipt>,
+        commit: T,
+    ) -> (Admitted<Permit<T>>, Receipt) {
+        let (admission, receipt) = Engine::weigh(self, weighing, receipts, commit).await;
+        (admission.into(), receipt)
+    }
+
+    async fn too_much(&self, whole: Proposal, beyond: Vec<Beyond>) -> Admitted<Permit<()>> {
+        Engine::too_much(self, whole, beyond).await.into()
     }
 
     async fn settle(&self, receipt: Receipt, ok: bool, words: String) {

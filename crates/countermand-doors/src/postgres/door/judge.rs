@@ -80,6 +80,7 @@ impl<G: Gate> Session<G> {
                 self.tell(change, &at, echo.steps(&outcome)).await?;
                 Ok(true)
             }
+            Admitted::UpToCommit { .. } => unreachable!(),
             Admitted::Refused(refusal) => {
                 self.note(&refusal, key);
                 self.refuse_in(refuse::refusal(&refusal), shape).await
@@ -107,6 +108,7 @@ impl<G: Gate> Session<G> {
             target: self.target.clone(),
             actions: actions.into_iter().collect(),
             payload,
+            measurable: false,
             approvable: shape.whole && !copies,
         }))
     }

@@ -1,0 +1,218 @@
+//! Weighing: what a unit did, before it may commit.
+//!
+//! A write that could flow runs up to its commit. What it did is then put to policy again, with
+//! every table that it really touched, and to the limits of its agent. Only when its intent is
+//! durable, and with it the rows as they were, is there a permit for the commit.
+
+use crate::admission::{Admission, Proposal, Refusal};
+use crate::admit::{described, recorded, unavailable};
+use crate::batch::Flowed;
+use crate::engine::Engine;
+use crate::permit::Permit;
+use crate::store::{FlowRow, StoreError, Tx};
+use countermand_core::action::{Action, Object};
+use countermand_core::limits::{Beyond, Tally, Written};
+use countermand_core::policy::{Decision, Measured};
+use countermand_core::verb::postgres::{DELETE, INSERT, UPDATE};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+/// How far back an agent's writes count together.
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// A unit that ran up to its commit.
+#[derive(Clone, Debug)]
+pub struct Weighing {
+    /// All of it: what would be held, if it is too much.
+    pub whole: Proposal,
+    /// What it did, as the target counted.
+    pub written: Written,
+    /// What takes it back; none where it changed nothing.
+    pub images: Option<Images>,
+}
+
+/// What takes a write back, in the door's own form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// The transaction's number in the target.
+    pub transaction: String,
+    /// The rows as they were.
+    pub body: String,
+}
+
+/// What a write leaves to be settled: how it ended.
+#[derive(Debug)]
+#[must_use = "how a write ended must be recorded"]
+pub struct Receipt(Left);
+
+#[derive(Debug)]
+enum Left {
+    Nothing,
+    /// It ran and was not weighed: if it ends like this, it ended without effect.
+    Unweighed {
+        what: Value,
+        text: String,
+    },
+    /// Its intent is durable.
+    Intended {
+        index: u64,
+        flow: bool,
+    },
+}
+
+impl Receipt {
+    pub(crate) fn none() -> Receipt {
+        Receipt(Left::Nothing)
+    }
+
+    pub(crate) fn unweighed(what: Value, text: String) -> Receipt {
+        Receipt(Left::Unweighed { what, text })
+    }
+
+    pub(crate) fn intended(index: u64) -> Receipt {
+        Receipt(Left::Intended { index, flow: false })
+    }
+}
+
+impl Engine {
+    /// Weighs what a unit did. `receipts`: those of its parts, which this one replaces. The
+    /// permit carries `commit`, and comes when intent and before-images are durable; on any other
+    /// answer the unit must be rolled back.
+    pub async fn weigh<T: Send>(
+        &self,
+        weighing: Weighing,
+        receipts: Vec<Receipt>,
+        commit: T,
+    ) -> (Admission<T>, Receipt) {
+        let admission = match self.weighed(&weighing).await {
+            Ok(index) => {
+                let receipt = Receipt(Left::Intended { index, flow: true });
+                return (Admission::Allowed(Permit::grant(commit)), receipt);
+            }
+            Err(admission) => admission,
+        };
+        for receipt in receipts {
+            self.settle(receipt, false, "rolled back before its commit".into()).await;
+        }
+        (admission, Receipt::none())
+    }
+
+    /// Refuses a unit that was stopped while it ran: it was about to do more than may flow.
+    pub async fn too_much<T>(&self, whole: Proposal, beyond: Vec<Beyond>) -> Admission<T> {
+        self.hold(&whole, &beyond).await.unwrap_or_else(Admission::Refused)
+    }
+
+    async fn weighed<T>(&self, weighing: &Weighing) -> Result<u64, Admission<T>> {
+        let Weighing { whole, written, .. } = weighing;
+        if let Some(why) = self.stops(&whole.caller, &whole.target) {
+            return Err(Admission::Refused(Refusal::Frozen { why }));
+        }
+        let actions = touched(&whole.actions, written);
+        match self.decide_on(whole, &actions, Measured::Within) {
+            Decision::Allow { .. } => {}
+            Decision::Forbid { reasons } => {
+                let refusal = Refusal::Forbidden { reasons };
+                return Err(Admission::Refused(self.refused(whole, refusal).await));
+            }
+            Decision::Hold { .. } => {
+                let all = Proposal { actions, ..whole.clone() };
+                return Err(self.too_much(all, Vec::new()).await);
+            }
+        }
+        match self.intended(weighing).await {
+            Ok(Ok(index)) => Ok(index),
+            Ok(Err(beyond)) => Err(self.too_much(whole.clone(), beyond).await),
+            Err(error) => Err(Admission::Refused(unavailable(&error))),
+        }
+    }
+
+    /// Makes the intent durable, unless it is beyond the limits: counted and recorded in one
+    /// transaction, so that two at the same time do not both fit.
+    async fn intended(&self, weighing: &Weighing) -> Result<Result<u64, Vec<Beyond>>, StoreError> {
+        let limits = self.limits(&weighing.whole.caller.agent, &weighing.whole.target);
+        let (weighing, what) = (weighing.clone(), described(&weighing.whole));
+        let write = self.0.store.write(move |tx| {
+            let Weighing { whole, written, images } = &weighing;
+            let since = tx.now().checked_sub(WINDOW).unwrap_or(jiff::Timestamp::MIN);
+            let before = tx.rows().changed_since(&whole.caller.agent, &whole.target, since)?;
+            let beyond = limits.judge(written, before);
+            if beyond.is_empty() {
+                return intend(tx, what, whole, written, images.as_ref()).map(Ok);
+            }
+            Ok(Err(beyond))
+        });
+        write.await
+    }
+
+    /// Records how a write ended. `words` are the target's own.
+    pub async fn settle(&self, receipt: Receipt, ok: bool, words: String) {
+        match receipt.0 {
+            Left::Nothing => {}
+            Left::Unweighed { mut what, text } => {
+                if let Some(members) = what.as_object_mut() {
+                    members.insert("ok".into(), json!(false));
+                }
+                self.0.batch.push(Flowed { what, text });
+            }
+            Left::Intended { index, flow } => {
+                if flow && !ok {
+                    self.forget(index).await;
+                }
+                let what = json!({ "intent": index, "ok": ok });
+                self.0.batch.push(Flowed { what, text: recorded(&words) });
+            }
+        }
+    }
+
+    /// What was not committed counts in no window. Where that is not known, it counts.
+    async fn forget(&self, index: u64) {
+        let forgotten = self.0.store.write(move |tx| tx.remove_flow(index)).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "a write that was rolled back still counts in its window");
+        }
+    }
+}
+
+/// The actions that were asked for, and what was really done to which table.
+fn touched(asked: &[Action], written: &Written) -> Vec<Action> {
+    let mut actions = asked.to_vec();
+    for (table, tally) in &written.tables {
+        let object = || Object::new("table", table.clone());
+        let Tally { inserted, updated, deleted, .. } = *tally;
+        for (verb, rows) in [(INSERT, inserted), (UPDATE, updated), (DELETE, deleted)] {
+            if rows > 0 {
+                actions.push(Action::new(verb, object()));
+            }
+        }
+    }
+    actions.sort();
+    actions.dedup();
+    actions
+}
+
+fn intend(
+    tx: &mut Tx<'_>,
+    mut what: Value,
+    whole: &Proposal,
+    written: &Written,
+    images: Option<&Images>,
+) -> Result<u64, StoreError> {
+    if let Some(members) = what.as_object_mut() {
+        members.insert("written".into(), json!(written.tables));
+        if let Some(images) = images {
+            members.insert("transaction".into(), json!(images.transaction));
+        }
+    }
+    let mut texts: Vec<(&str, &[u8])> = vec![("payload", whole.payload.body.as_bytes())];
+    texts.extend(images.map(|images| ("images", images.body.as_bytes())));
+    let index = tx.append("flow.intent", &what, &texts)?;
+    let flow = FlowRow {
+        index,
+        at: tx.now(),
+        session: whole.caller.session.clone(),
+        changed: written.changed(),
+        inserted: written.inserted(),
+    };
+    tx.put_flow(&whole.caller.agent, &whole.target, &flow)?;
+    Ok(index)
+}
