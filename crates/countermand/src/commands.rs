@@ -44,8 +44,6 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-pub(crate) use changes::after;
-
 /// Prints JSON on one line. A reader that has gone away is no error.
 pub(crate) fn json(value: &impl Serialize) {
     let mut line = serde_json::to_vec(value).unwrap_or_default();

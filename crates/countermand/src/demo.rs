@@ -17,11 +17,14 @@ use tell::Teller;
 pub(crate) fn run(global: &Global, unattended: bool) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let teller = Teller::new(global.json, unattended);
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         tokio::select! {
             told = story::tell(&teller) => told.map(|()| Exit::Done),
             // Ends like everything else: what was started is stopped as it is dropped.
             _ = tokio::signal::ctrl_c() => Err(Failure::new("stopped; nothing is left behind")),
         }
-    })
+    });
+    // A question that was left unanswered is not waited for.
+    runtime.shutdown_background();
+    ended
 }

@@ -80,7 +80,7 @@ async fn held(
     credential: &str,
 ) -> Result<(), Failure> {
     teller.part("2  “Delete and recreate the environment” is held");
-    teller.pause("let the agent try")?;
+    teller.pause("let the agent try").await?;
     let tables = production.tables().await?;
     let tried = cast.agent(production, credential, ORDER).await?;
     must(!tried.success && tried.stderr.contains("held as change 1"), || {
@@ -113,11 +113,11 @@ async fn held(
 
 async fn reviewed(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
     teller.part("3  Another human decides");
-    teller.pause("alice, the agent's sponsor, tries to approve it herself")?;
+    teller.pause("alice, the agent's sponsor, tries to approve it herself").await?;
     let own = cast.approve("alice", 1).await?;
     must(!own.ok, || "the sponsor's approval counted".to_owned())?;
     teller.event("refused", Tone::Warning, &own.words, json!({ "by": "alice", "why": own.words }));
-    teller.pause("bob, a DBA, looks at the blast radius and signs")?;
+    teller.pause("bob, a DBA, looks at the blast radius and signs").await?;
     approve(teller, cast).await?;
     let again = cast.approve("bob", 1).await?;
     must(!again.ok, || "one human filled two seats".to_owned())?;
@@ -153,7 +153,7 @@ async fn voided(teller: &Teller, cast: &Cast, production: &Stage) -> Result<(), 
     teller.event("voided", Tone::Warning, &why, json!({ "change": 1, "why": why }));
     wait(cast, 1, "prepared again", |change| change.trial.is_some() && change.rehearsed.is_some())
         .await?;
-    teller.pause("bob looks again, and signs what is there now")?;
+    teller.pause("bob looks again, and signs what is there now").await?;
     approve(teller, cast).await?;
     let sql = "INSERT INTO billing.invoices \
                SELECT 'late' || n, 1, current_date, n FROM generate_series(1, 40) n";
@@ -210,7 +210,7 @@ async fn restored(
     held: &str,
 ) -> Result<(), Failure> {
     teller.part("6  Taken back, by one command");
-    teller.pause("bob takes it back")?;
+    teller.pause("bob takes it back").await?;
     let began = Instant::now();
     let back = cast.restore("bob", 1).await?;
     let seconds = began.elapsed().as_secs_f64();

@@ -65,11 +65,14 @@ impl Teller {
         }
     }
 
-    /// Waits for the person who watches, unless scripted reviewers decide.
-    pub(super) fn pause(&self, what: &str) -> Result<(), Failure> {
+    /// Waits for the person who watches, unless scripted reviewers decide. They answer beside, so
+    /// that Ctrl-C is heard meanwhile.
+    pub(super) async fn pause(&self, what: &str) -> Result<(), Failure> {
         if self.unattended || self.json || !std::io::stdin().is_terminal() {
             return Ok(());
         }
-        sign::ask(&format!("\n            {what} [Enter] ")).map(|_| ())
+        let question = format!("\n            {what} [Enter] ");
+        let answered = tokio::task::spawn_blocking(move || sign::ask(&question));
+        answered.await.map_err(Failure::new)?.map(drop)
     }
 }

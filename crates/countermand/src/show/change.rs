@@ -1,6 +1,7 @@
 //! A change, for people: what it would do, what was shown for it, what it still needs.
 
 use super::{Align, Page, Table, Tone, escape, tree};
+use crate::at_door::AgentView;
 use countermand_core::change::Outcome;
 use countermand_core::preview::Counts;
 use countermand_core::radius::{Reversibility, human_bytes};
@@ -55,6 +56,24 @@ pub fn view(page: &mut Page, change: &ChangeView) {
     beside(page, change);
     ended(page, change);
     history(page, change);
+}
+
+/// What an agent sees of one of its changes.
+pub fn of_agent(page: &mut Page, view: &AgentView) {
+    let line = &view.change;
+    page.heading(&format!("Change {}", line.number));
+    let state = page.paint(Tone::Heading, &escape::line(&line.state));
+    page.field("state", &state);
+    page.field("target", line.target.as_str());
+    page.field("it would", &escape::line(&line.summary));
+    for (label, words) in [("missing", &line.missing), ("underway", &view.underway)] {
+        for words in words {
+            page.field(label, &escape::line(words));
+        }
+    }
+    if let Some(ended) = &view.ended {
+        page.field("ended", &escape::line(ended));
+    }
 }
 
 fn radius(page: &mut Page, change: &ChangeView) {

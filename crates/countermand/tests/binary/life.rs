@@ -13,17 +13,18 @@ use serde_json::Value;
 use std::sync::Arc;
 
 const SPEED: i32 = 300;
-const DROP: &str = "DROP TABLE billing.invoices /* approved by bob\u{202e}\u{1b}[1A */";
+/// What the agent wants; its comment would turn a terminal round.
+pub(crate) const DROP: &str = "DROP TABLE billing.invoices /* approved by bob\u{202e}\u{1b}[1A */";
 
 /// An installation with a third human, in front of a real database with a table of 1000 rows.
-struct Life {
-    installation: Arc<Installation>,
+pub(crate) struct Life {
+    pub(crate) installation: Arc<Installation>,
     server: ScratchServer,
     gateway: Gateway,
 }
 
 impl Life {
-    async fn begin() -> Life {
+    pub(crate) async fn begin() -> Life {
         let server = ScratchServer::start(Options::default()).await.unwrap();
         let roles = "CREATE ROLE owner NOLOGIN;
             CREATE ROLE countermand_session LOGIN PASSWORD 'secret';
@@ -65,7 +66,7 @@ impl Life {
     }
 
     /// Lets the agent in, and keeps its credential where its commands look for it.
-    async fn admit_bot(&self) {
+    pub(crate) async fn admit_bot(&self) {
         let words = ["agent", "add", "bot", "--targets", "shop", "--json"];
         let effects = ["--effects", "read,write,destroy"];
         let added = self.sign("alice", &[&words[..], &effects].concat()).await;
@@ -74,7 +75,7 @@ impl Life {
     }
 
     /// What the agent's own `psql` says.
-    async fn psql(&self, sql: &str) -> PsqlOutput {
+    pub(crate) async fn psql(&self, sql: &str) -> PsqlOutput {
         let credential =
             std::fs::read_to_string(self.installation.folder().join("secrets/bot")).unwrap();
         let login = Login {
@@ -101,7 +102,7 @@ impl Life {
     }
 
     /// Until the trial restore point is there, before which nobody can approve.
-    async fn prepared(&self) {
+    pub(crate) async fn prepared(&self) {
         let change = ChangeNumber(1);
         let mut command = Command::Show { change };
         loop {
@@ -115,7 +116,7 @@ impl Life {
         }
     }
 
-    async fn shown(&self) -> Value {
+    pub(crate) async fn shown(&self) -> Value {
         json(&self.run(&["changes", "show", "1", "--json"]).await.stdout)
     }
 }

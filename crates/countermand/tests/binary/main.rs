@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod asked;
 mod cli;
 mod gateway;
 mod life;
 mod socket;
+mod terminal;
