@@ -57,6 +57,8 @@ pub enum Command {
     Approve(Approve),
     /// Reject a change; the agent is told why
     Reject(Reject),
+    /// Hand in a statement that was signed on another machine: does what it says
+    Submit(Submit),
     /// Take an executed change back from its restore point
     Restore(Restore),
     /// Stop everything that flows, at once; needs no signature
@@ -162,14 +164,28 @@ pub enum Agent {
 #[derive(Clone, Debug, Args)]
 pub struct Signer {
     /// Your SSH key; `ssh-keygen` asks for its PIN, touch or passphrase
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "statement")]
+    pub key: Option<PathBuf>,
+    /// Write what you would sign into this new file, where your key is on another machine; sign it
+    /// there, then bring it back with `countermand submit`
+    #[arg(long, value_name = "FILE", conflicts_with = "key", requires = "human")]
+    pub statement: Option<PathBuf>,
     /// Who you are [default: whose key it is by the configuration]
     #[arg(long = "as", value_name = "HUMAN")]
     pub human: Option<HumanName>,
     /// What would be typed back, for scripts: the change's number and its largest count
     #[arg(long, value_name = "NUMBERS")]
     pub typed: Option<String>,
+}
+
+/// `submit`
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// The statement, as `--statement` wrote it.
+    pub statement: PathBuf,
+    /// Its signature [default: the file beside it that `ssh-keygen -Y sign` wrote, with `.sig`]
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
 }
 
 /// How an agent reaches the door. Its credential comes from COUNTERMAND_CREDENTIAL or from a file,
@@ -302,8 +318,11 @@ pub struct Restore {
     #[arg(long)]
     pub overwrite: bool,
     /// Your SSH key; `ssh-keygen` asks for its PIN, touch or passphrase
-    #[arg(long, value_name = "FILE", required_unless_present = "plan")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["plan", "statement"])]
     pub key: Option<PathBuf>,
+    /// Write what you would sign into this new file, where your key is on another machine
+    #[arg(long, value_name = "FILE", conflicts_with = "key", requires = "human")]
+    pub statement: Option<PathBuf>,
     /// Who you are [default: whose key it is by the configuration]
     #[arg(long = "as", value_name = "HUMAN")]
     pub human: Option<HumanName>,

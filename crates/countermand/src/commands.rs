@@ -13,12 +13,17 @@ mod propose;
 mod restore;
 mod review;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Global, Signer};
+use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, escape};
-use countermand_engine::control::Reply;
+use crate::sign::{self, Acted};
+use countermand_core::digest::Digest;
+use countermand_core::statement::NAMESPACE;
+use countermand_engine::control::{PrepareAct, Reply};
 use serde::Serialize;
 use std::io::Write as _;
+use std::path::Path;
 
 /// Runs what was asked for.
 pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
@@ -29,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Changes(arguments) => changes::run(&global, arguments),
         Command::Approve(arguments) => review::approve(&global, arguments),
         Command::Reject(arguments) => review::reject(&global, arguments),
+        Command::Submit(arguments) => review::submit(&global, arguments),
         Command::Restore(arguments) => restore::run(&global, arguments),
         Command::Freeze(arguments) => freeze::freeze(&global, arguments),
         Command::Thaw(arguments) => freeze::thaw(&global, arguments),
@@ -51,17 +57,63 @@ pub(crate) fn json(value: &impl Serialize) {
     let _ = std::io::stdout().write_all(&line);
 }
 
-/// Says what was done, in the gateway's words.
+/// Lets `act` happen, signed here; or writes what is to be signed elsewhere.
+fn signed(
+    global: &Global,
+    client: &mut Client,
+    signer: &Signer,
+    act: PrepareAct,
+) -> Result<Exit, Failure> {
+    match sign::act(global, client, signer, act)? {
+        Acted::Done(reply) => done(&reply, global.json),
+        Acted::Written { file, digest } if global.json => {
+            json(&serde_json::json!({ "statement": file, "sha256": digest }));
+            Ok(Exit::Done)
+        }
+        Acted::Written { file, digest } => {
+            elsewhere(&file, &digest);
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// How a statement is signed on another machine, where nothing shows it as it was shown here.
+fn elsewhere(file: &Path, digest: &Digest) {
+    let name = file.file_name().unwrap_or_default().display();
+    let mut page = Page::stdout();
+    page.line(format!("written: {}", file.display()));
+    page.words("Where your key is, compare its SHA-256 with this one, then sign it:");
+    page.line(format!("    {digest}"));
+    page.line(format!("    sha256sum {name}"));
+    page.line(format!("    ssh-keygen -Y sign -n {NAMESPACE} -f KEY {name}"));
+    page.words(&format!("Here, with {name}.sig beside it, within half an hour:"));
+    page.line(format!("    countermand submit {}", file.display()));
+    page.print();
+}
+
+/// Says what was done, in the gateway's words. An agent's credential stands alone on standard
+/// output, so that it can be sent to a file.
 fn done(reply: &Reply, as_json: bool) -> Result<Exit, Failure> {
-    let Reply::Done { words, .. } = reply else { return Err(crate::client::unexpected()) };
+    let Reply::Done { words, credential } = reply else {
+        return Err(crate::client::unexpected());
+    };
     if as_json {
         json(reply);
         return Ok(Exit::Done);
     }
-    let mut page = Page::stdout();
+    let mut page = if credential.is_some() { Page::stderr() } else { Page::stdout() };
     for line in escape::lines(words) {
         page.item("", &line);
     }
-    page.print();
+    let Some(credential) = credential else {
+        page.print();
+        return Ok(Exit::Done);
+    };
+    page.words(
+        "This is the agent's credential. It is shown once and kept nowhere: put it into a file \
+         that only the agent can read, or into COUNTERMAND_CREDENTIAL.",
+    );
+    page.eprint();
+    println!("{credential}");
     Ok(Exit::Done)
 }

@@ -5,13 +5,16 @@ use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::Failure;
 use crate::show::{Page, change};
+use countermand_core::digest::Digest;
 use countermand_core::name::HumanName;
 use countermand_core::request::{ChangeNumber, Payload};
 use countermand_core::statement::{Act, NAMESPACE, ReviewSubject, Statement};
 use countermand_doors::postgres::unit::Unit;
 use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
 use ssh_key::PublicKey;
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -19,7 +22,21 @@ use std::process::Stdio;
 /// twice.
 const SLACK: i64 = 5;
 
-/// Lets `act` happen, signed: shows it, asks for its numbers, signs, submits.
+/// What came of an act.
+pub(crate) enum Acted {
+    /// It was signed and submitted; the gateway answered this.
+    Done(Reply),
+    /// It is to be signed elsewhere.
+    Written {
+        /// The file with the statement.
+        file: PathBuf,
+        /// The SHA-256 of its bytes.
+        digest: Digest,
+    },
+}
+
+/// Lets `act` happen, signed: shows it, asks for its numbers, signs, submits. Where the key is
+/// elsewhere, writes what is to be signed instead.
 ///
 /// # Errors
 /// [`Failure`] where anything of that was refused; nothing was signed then, or nothing happened.
@@ -28,7 +45,7 @@ pub(crate) fn act(
     client: &mut Client,
     signer: &Signer,
     act: PrepareAct,
-) -> Result<Reply, Failure> {
+) -> Result<Acted, Failure> {
     let human = who(global, signer)?;
     let command = Command::Prepare { signer: human.clone(), act: act.clone() };
     let Reply::Prepared { statement, type_back, change } = client.ask(&command)? else {
@@ -39,8 +56,29 @@ pub(crate) fn act(
     if let Some(numbers) = type_back {
         typed_back(numbers, signer.typed.as_deref())?;
     }
-    let signature = ssh_sign(&signer.key, statement.as_bytes())?;
-    client.ask(&Command::Submit { statement, signature })
+    if let Some(file) = &signer.statement {
+        write_new(file, &statement)?;
+        let digest = Digest::of_bytes(statement.as_bytes());
+        return Ok(Acted::Written { file: file.clone(), digest });
+    }
+    let signature = ssh_sign(key(signer)?, statement.as_bytes())?;
+    client.ask(&Command::Submit { statement, signature }).map(Acted::Done)
+}
+
+fn key(signer: &Signer) -> Result<&Path, Failure> {
+    let missing = || Failure::usage("say with which key you sign, with --key FILE");
+    signer.key.as_deref().ok_or_else(missing)
+}
+
+/// Writes a statement. It is no secret, but what is signed is not anybody else's to change.
+fn write_new(file: &Path, statement: &str) -> Result<(), Failure> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    opened.and_then(|mut file| file.write_all(statement.as_bytes())).map_err(|error| {
+        Failure::usage(format!(
+            "cannot write `{}`: {error}; nothing is overwritten: name a new file",
+            file.display()
+        ))
+    })
 }
 
 /// Who signs: whom they name, or whose key it is.
@@ -48,7 +86,7 @@ fn who(global: &Global, signer: &Signer) -> Result<HumanName, Failure> {
     if let Some(human) = &signer.human {
         return Ok(human.clone());
     }
-    let public = public_file(&signer.key);
+    let public = public_file(key(signer)?);
     let key = PublicKey::read_openssh_file(&public).map_err(|error| {
         Failure::usage(format!(
             "cannot tell whose key this is from `{}`: {error}; say who you are with --as",
@@ -71,8 +109,13 @@ fn public_file(key: &Path) -> PathBuf {
     if key.extension().is_some_and(|extension| extension == "pub") {
         return key.to_owned();
     }
-    let mut name = key.as_os_str().to_owned();
-    name.push(".pub");
+    with_ending(key, ".pub")
+}
+
+/// The file beside one, named after it.
+pub(crate) fn with_ending(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
     name.into()
 }
 

@@ -1,11 +1,10 @@
 //! `agent`: let agents in, see them, end their credentials.
 
-use super::{done, json};
+use super::{done, json, signed};
 use crate::cli::{Agent, Global};
 use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
 use crate::show::{Align, Page, Table, Tone, escape};
-use crate::sign;
 use countermand_core::policy::Grant;
 use countermand_engine::control::{AgentLine, Command, PrepareAct, Reply};
 
@@ -19,12 +18,7 @@ pub(super) fn run(global: &Global, arguments: Agent) -> Result<Exit, Failure> {
                 effects: effects.into_iter().collect(),
             };
             let act = PrepareAct::AddAgent { agent: name, grant, lifetime };
-            let reply = sign::act(global, &mut client, &signer, act)?;
-            done(&reply, global.json)?;
-            if !global.json {
-                show_credential(&reply);
-            }
-            Ok(Exit::Done)
+            signed(global, &mut client, &signer, act)
         }
         Agent::List => {
             let Reply::Agents { agents } = client.ask(&Command::Agents)? else {
@@ -42,19 +36,6 @@ pub(super) fn run(global: &Global, arguments: Agent) -> Result<Exit, Failure> {
             done(&reply, global.json)
         }
     }
-}
-
-/// The credential alone on standard output, so that it can be sent to a file; what to do with it
-/// beside.
-fn show_credential(reply: &Reply) {
-    let Reply::Done { credential: Some(credential), .. } = reply else { return };
-    println!("{credential}");
-    let mut page = Page::stderr();
-    page.words(
-        "This is the agent's credential. It is shown once and kept nowhere: put it into a file \
-         that only the agent can read, or into COUNTERMAND_CREDENTIAL.",
-    );
-    page.eprint();
 }
 
 fn show_list(agents: &[AgentLine]) {

@@ -1,10 +1,9 @@
 //! `freeze` and `thaw`: stopping needs no signature, letting run again does.
 
-use super::done;
+use super::{done, signed};
 use crate::cli::{Freeze, Global, Kind, Thaw};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
-use crate::sign;
 use countermand_engine::control::{Command, PrepareAct, Scope};
 
 /// Runs `freeze`.
@@ -19,8 +18,7 @@ pub(super) fn freeze(global: &Global, arguments: Freeze) -> Result<Exit, Failure
 pub(super) fn thaw(global: &Global, arguments: Thaw) -> Result<Exit, Failure> {
     let Thaw { kind, name, signer } = arguments;
     let act = PrepareAct::Thaw { what: scope(kind, name)? };
-    let reply = sign::act(global, &mut Client::connect(global)?, &signer, act)?;
-    done(&reply, global.json)
+    signed(global, &mut Client::connect(global)?, &signer, act)
 }
 
 fn scope(kind: Kind, name: Option<String>) -> Result<Scope, Failure> {

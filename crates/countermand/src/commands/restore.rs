@@ -1,11 +1,10 @@
 //! `restore`: the one command that takes a change back.
 
-use super::{done, json};
+use super::{json, signed};
 use crate::cli::{Global, Restore, Signer};
 use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
 use crate::show::{self, Page};
-use crate::sign;
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::{Command, PrepareAct, Reply};
 
@@ -16,7 +15,7 @@ pub(super) fn run(global: &Global, arguments: Restore) -> Result<Exit, Failure> 
     let Reply::RestorePlan(plan) = client.ask(&Command::PlanRestore { change })? else {
         return Err(unexpected());
     };
-    let Some(key) = arguments.key.filter(|_| !arguments.plan) else {
+    if arguments.plan {
         if global.json {
             json(&plan);
         } else {
@@ -25,7 +24,7 @@ pub(super) fn run(global: &Global, arguments: Restore) -> Result<Exit, Failure> 
             page.print();
         }
         return Ok(Exit::Done);
-    };
+    }
     let mut page = Page::stderr();
     show::plan::plan(&mut page, &plan);
     page.eprint();
@@ -35,8 +34,7 @@ pub(super) fn run(global: &Global, arguments: Restore) -> Result<Exit, Failure> 
             plan.conflicts.len()
         )));
     }
-    let signer = Signer { key, human: arguments.human, typed: arguments.typed };
-    let act = PrepareAct::Restore { change, overwrite: arguments.overwrite };
-    let reply = sign::act(global, &mut client, &signer, act)?;
-    done(&reply, global.json)
+    let Restore { overwrite, key, statement, human, typed, .. } = arguments;
+    let signer = Signer { key, statement, human, typed };
+    signed(global, &mut client, &signer, PrepareAct::Restore { change, overwrite })
 }

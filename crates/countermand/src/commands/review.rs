@@ -1,25 +1,38 @@
-//! `approve` and `reject`: a human's signed word on a change.
+//! `approve` and `reject`: a human's signed word on a change; `submit`: one that was signed elsewhere.
 
-use super::done;
-use crate::cli::{Approve, Global, Reject};
+use super::{done, signed};
+use crate::cli::{Approve, Global, Reject, Submit};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
-use crate::sign;
+use crate::sign::with_ending;
 use countermand_core::request::ChangeNumber;
-use countermand_engine::control::PrepareAct;
+use countermand_engine::control::{Command, PrepareAct};
+use std::path::Path;
 
 /// Runs `approve`.
 pub(super) fn approve(global: &Global, arguments: Approve) -> Result<Exit, Failure> {
     let Approve { change, seat, signer } = arguments;
     let act = PrepareAct::Approve { change: ChangeNumber(change), seat };
-    let reply = sign::act(global, &mut Client::connect(global)?, &signer, act)?;
-    done(&reply, global.json)
+    signed(global, &mut Client::connect(global)?, &signer, act)
 }
 
 /// Runs `reject`.
 pub(super) fn reject(global: &Global, arguments: Reject) -> Result<Exit, Failure> {
     let Reject { change, reason, signer } = arguments;
     let act = PrepareAct::Reject { change: ChangeNumber(change), reason };
-    let reply = sign::act(global, &mut Client::connect(global)?, &signer, act)?;
-    done(&reply, global.json)
+    signed(global, &mut Client::connect(global)?, &signer, act)
+}
+
+/// Runs `submit`. The gateway checks everything: here nothing is known of what was signed.
+pub(super) fn submit(global: &Global, arguments: Submit) -> Result<Exit, Failure> {
+    let Submit { statement: file, signature } = arguments;
+    let beside = || with_ending(&file, ".sig");
+    let signature = read(&signature.unwrap_or_else(beside))?;
+    let command = Command::Submit { statement: read(&file)?, signature };
+    done(&Client::connect(global)?.ask(&command)?, global.json)
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", file.display())))
 }

@@ -25,6 +25,11 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) async fn begin() -> Life {
+        Life::begin_with(|text| text).await
+    }
+
+    /// As [`Life::begin`], with this done to the configuration.
+    pub(crate) async fn begin_with(edit: impl FnOnce(String) -> String) -> Life {
         let server = ScratchServer::start(Options::default()).await.unwrap();
         let roles = "CREATE ROLE owner NOLOGIN;
             CREATE ROLE countermand_session LOGIN PASSWORD 'secret';
@@ -46,7 +51,7 @@ impl Life {
         let carol = installation.public("mallory");
         installation.edit(|text| {
             let text = text.replace("port = 1\n", &format!("port = {port}\n"));
-            format!("{text}\n[people.carol]\nkeys = [{carol:?}]\n[reviewers.carol]\n")
+            edit(format!("{text}\n[people.carol]\nkeys = [{carol:?}]\n[reviewers.carol]\n"))
         });
         let config = Config::load(&installation.config()).unwrap();
         let home = Home::at(&config.state);
@@ -55,12 +60,12 @@ impl Life {
     }
 
     /// Runs a command beside the gateway.
-    async fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) async fn run(&self, words: &[&str]) -> Ended {
         let mut command = self.installation.command(words);
         tokio::task::spawn_blocking(move || run_with(&mut command, "")).await.unwrap()
     }
 
-    async fn sign(&self, who: &str, words: &[&str]) -> Ended {
+    pub(crate) async fn sign(&self, who: &str, words: &[&str]) -> Ended {
         let key = self.installation.key(who);
         self.run(&[words, &["--key", key.to_str().unwrap()]].concat()).await
     }
@@ -96,7 +101,7 @@ impl Life {
         tokio::task::spawn_blocking(move || run_with(&mut command, "")).await.unwrap()
     }
 
-    async fn rows(&self) -> String {
+    pub(crate) async fn rows(&self) -> String {
         let count = "SELECT count(*) FROM billing.invoices";
         self.server.psql_in("shop", count).await.map_or_else(|_| "gone".into(), |n| n.trim().into())
     }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod asked;
+mod authenticator;
 mod cli;
+mod elsewhere;
 mod gateway;
 mod life;
 mod socket;
