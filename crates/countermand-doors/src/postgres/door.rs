@@ -15,7 +15,6 @@ mod gate;
 mod greet;
 mod judge;
 mod limits;
-mod message;
 mod names;
 mod output;
 mod own;
@@ -27,6 +26,7 @@ use crate::Door;
 use crate::postgres::interpret::{Interpretation, Settings, interpret};
 use crate::postgres::refuse::{self, Said};
 use crate::postgres::target::connection::{Address, CancelKey, Login};
+use crate::postgres::wire;
 use async_trait::async_trait;
 use countermand_core::name::TargetName;
 use flight::Broken;
@@ -283,7 +283,7 @@ impl<G: Gate> Shared<G> {
             let said = Said::fatal("3D000", "there is no such target behind this door");
             return start.output.farewell(|out| said.encode(out)).await;
         };
-        start.output.put(|out| message::put(out, b'R', &[0; 4]));
+        start.output.put(|out| wire::put_authentication(out, 0, &[]));
         let (line, limits) = match greet::open(upstream, &welcome, &mut start.output).await {
             Ok(opened) => opened,
             Err(said) => return start.output.farewell(|out| said.encode(out)).await,
@@ -291,11 +291,9 @@ impl<G: Gate> Shared<G> {
         start.trust();
         let busy = Arc::new(AtomicBool::new(false));
         let key = self.cancels.enter(line.cancel.clone(), busy.clone());
-        let mut body = key.0.to_be_bytes().to_vec();
-        body.extend(key.1.to_be_bytes());
         start.output.put(|out| {
-            message::put(out, b'K', &body);
-            message::put_ready(out, b'I');
+            wire::put_key_data(out, key.0, key.1);
+            wire::put_ready(out, b'I');
         });
         let mut session = Session::new(Parts {
             gate: self.gate.clone(),

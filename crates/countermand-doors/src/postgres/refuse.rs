@@ -3,6 +3,7 @@
 //! The class is `CM`. Classes 08, 40 and 57 make drivers try again by themselves, which is the
 //! one thing a held request must not bring about.
 
+use super::wire;
 use bytes::{BufMut as _, BytesMut};
 use countermand_engine::Refusal;
 use std::fmt::Write as _;
@@ -88,9 +89,7 @@ impl Said {
             body.put_u8(0);
         }
         body.put_u8(0);
-        out.put_u8(if self.severity == "NOTICE" { b'N' } else { b'E' });
-        out.put_u32(u32::try_from(body.len() + 4).expect("texts of ours are shorter than 4 GiB"));
-        out.put_slice(&body);
+        wire::put(out, if self.severity == "NOTICE" { b'N' } else { b'E' }, &body);
     }
 }
 

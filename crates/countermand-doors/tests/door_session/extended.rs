@@ -177,3 +177,21 @@ async fn a_stop_ends_sessions_with_words() {
     let settled = stand.gate.settled.lock().unwrap().clone();
     assert_eq!(settled, [(false, "the session ended; rolled back".to_owned())]);
 }
+
+/// Production refuses a row while a long one is on its way: it gets the rest of that, and nobody
+/// reads it as messages, which is what it looks like.
+#[tokio::test]
+async fn what_is_left_of_a_refused_row_is_no_message() {
+    let stand = Stand::up().await;
+    let mut raw = Raw::connect(&stand).await;
+    raw.message(b'Q', b"copy orders from stdin\0").send().await;
+    assert_eq!(raw.until(b'G').await, ["G"]);
+    let smuggled = b"Q\0\0\0\x2binsert into log values (9, 'smuggled')\0".repeat(10_000);
+    let (first, rest) = smuggled.split_at(44 * 5_000);
+    raw.message(b'd', b"no number\n").begun(b'd', smuggled.len(), first).send().await;
+    assert_eq!(raw.until(b'E').await, ["E 22P02"]);
+    raw.plain(rest).message(b'c', b"").run("select 'well'").sync();
+    assert_eq!(raw.answers().await, ["Z I"]);
+    assert_eq!(raw.until(b'Z').await, ["1", "2", "D well", "C SELECT 1", "Z I"]);
+    assert_eq!(stand.truth("select count(*) from log").await, "0");
+}

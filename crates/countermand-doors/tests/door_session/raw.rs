@@ -64,9 +64,19 @@ impl Raw {
     }
 
     pub(crate) fn message(&mut self, tag: u8, body: &[u8]) -> &mut Raw {
+        self.begun(tag, body.len(), body)
+    }
+
+    /// The beginning of a message whose body shall have this length.
+    pub(crate) fn begun(&mut self, tag: u8, length: usize, body: &[u8]) -> &mut Raw {
         self.out.put_u8(tag);
-        self.out.put_u32(body.len() as u32 + 4);
-        self.out.put_slice(body);
+        self.out.put_u32(length as u32 + 4);
+        self.plain(body)
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn plain(&mut self, bytes: &[u8]) -> &mut Raw {
+        self.out.put_slice(bytes);
         self
     }
 

@@ -3,11 +3,12 @@
 use crate::cli::{AtDoor, Global};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use countermand_core::name::AgentName;
 use countermand_doors::postgres::target::connection::{
-    Address, Connection, ConnectionError, Frame, Host, Login, Roots, Tls,
+    Address, Connection, ConnectionError, Host, Login, Roots, Tls,
 };
+use countermand_doors::postgres::wire::{ErrorResponse, Malformed, command_tag, row};
 use countermand_doors::secret::SecretRef;
 use postgres_protocol::message::frontend;
 use tokio::runtime::Runtime;
@@ -136,10 +137,10 @@ async fn read(connection: &mut Connection) -> Result<Said, Failure> {
         };
         match frame.tag() {
             b'Z' => break,
-            b'D' => said.values.push(first_column(&frame)),
-            b'C' => said.tags.push(words(frame.body())),
-            b'N' => said.notices.push(Fields::of(&frame).message),
-            b'E' => error = Some(Fields::of(&frame)),
+            b'D' => said.values.push(row(&frame).map_err(unreadable)?.into_iter().next().flatten()),
+            b'C' => said.tags.push(command_tag(&frame).map_err(unreadable)?),
+            b'N' => said.notices.push(ErrorResponse::read(&frame).message),
+            b'E' => error = Some(ErrorResponse::read(&frame)),
             // Nothing of ours is copied: end it, so that the door goes on.
             b'G' => {
                 let mut fail = BytesMut::new();
@@ -149,54 +150,21 @@ async fn read(connection: &mut Connection) -> Result<Said, Failure> {
             _ => {}
         }
     }
-    error.map_or(Ok(said), |fields| Err(fields.into_failure()))
+    error.map_or(Ok(said), |error| Err(failure(error)))
 }
 
-fn first_column(frame: &Frame) -> Option<String> {
-    let body = frame.body();
-    let length = i32::from_be_bytes(body.get(2..6)?.try_into().ok()?);
-    let value = body.get(6..6 + usize::try_from(length).ok()?)?;
-    Some(String::from_utf8_lossy(value).into_owned())
+fn unreadable(error: Malformed) -> Failure {
+    Failure::new(format!("the door broke the protocol: {error}"))
 }
 
-fn words(body: &[u8]) -> String {
-    String::from_utf8_lossy(body.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
-}
-
-/// What an error or a notice says.
-#[derive(Default)]
-struct Fields {
-    code: String,
-    message: String,
-    detail: Option<String>,
-    hint: Option<String>,
-}
-
-impl Fields {
-    fn of(frame: &Frame) -> Fields {
-        let mut fields = Fields::default();
-        let body = Bytes::copy_from_slice(frame.body());
-        for field in body.split(|byte| *byte == 0).filter(|field| !field.is_empty()) {
-            let text = String::from_utf8_lossy(&field[1..]).into_owned();
-            match field[0] {
-                b'C' => fields.code = text,
-                b'M' => fields.message = text,
-                b'D' => fields.detail = Some(text),
-                b'H' => fields.hint = Some(text),
-                _ => {}
-            }
+/// What an error of the door's means for whoever typed the command.
+fn failure(error: ErrorResponse) -> Failure {
+    let exit = if error.code == HELD { Exit::Held } else { Exit::Failed };
+    let mut why = format!("{} ({})", error.message, error.code);
+    for (label, text) in [("detail", error.detail), ("hint", error.hint)] {
+        if let Some(text) = text {
+            why.push_str(&format!("\n{label}: {text}"));
         }
-        fields
     }
-
-    fn into_failure(self) -> Failure {
-        let exit = if self.code == HELD { Exit::Held } else { Exit::Failed };
-        let mut why = format!("{} ({})", self.message, self.code);
-        for (label, text) in [("detail", self.detail), ("hint", self.hint)] {
-            if let Some(text) = text {
-                why.push_str(&format!("\n{label}: {text}"));
-            }
-        }
-        Failure { exit, why }
-    }
+    Failure { exit, why }
 }

@@ -2,9 +2,8 @@
 
 use super::flight::{Broken, Kind, Report, Show, Step};
 use super::gate::Gate;
-use super::message;
 use super::session::{Session, malformed};
-use crate::postgres::target::connection::Streamed;
+use crate::postgres::wire::{ErrorResponse, Streamed};
 use bytes::Bytes;
 
 /// How the rows ended.
@@ -63,7 +62,10 @@ impl<G: Gate> Session<G> {
                     };
                     self.output.push(frame.bytes());
                     match frame.tag() {
-                        b'E' => return Ok(Rows::Refused(message::error_words(&frame))),
+                        b'E' => {
+                            self.finish_row().await?;
+                            return Ok(Rows::Refused(ErrorResponse::read(&frame).to_string()));
+                        }
                         b'N' | b'A' | b'S' => self.output.flush().await?,
                         _ => return Err(malformed()),
                     }
@@ -85,6 +87,20 @@ impl<G: Gate> Session<G> {
                 }
             }
         }
+    }
+
+    /// Production that has the beginning of a row takes whatever comes for the rest of it.
+    async fn finish_row(&mut self) -> Result<(), Broken> {
+        if self.input.is_within_row() {
+            self.output.flush().await?;
+        }
+        while self.input.is_within_row() {
+            match self.input.stream().await.map_err(Broken::Client)? {
+                Streamed::Part(part) => self.send(&part).await?,
+                Streamed::Frame(_) => return Err(malformed()),
+            }
+        }
+        Ok(())
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {

@@ -3,12 +3,10 @@
 //! A flight is a list of steps. A step is what is sent, which answers it has, and who sees them.
 //! Rows are passed on as they arrive, byte for byte; nothing waits for the end of a result.
 
-use super::message;
 use super::output::Output;
 use crate::postgres::interpret::SessionStatement;
-use crate::postgres::target::connection::{
-    CancelKey, ConnectionError, Frame, Reader, Streamed, Writer,
-};
+use crate::postgres::target::connection::{CancelKey, ConnectionError, Reader, Writer};
+use crate::postgres::wire::{self, ErrorResponse, Frame, Streamed};
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 use std::sync::Arc;
@@ -162,9 +160,9 @@ impl Step {
         };
         match (&self.kind, self.show) {
             (_, Show::Nobody) | (Kind::DescribePortal, Show::Rows) => None,
-            (Kind::Bind, _) => Some(Step::say(|out| message::put(out, b'2', &[]))),
-            (Kind::DescribePortal, _) => Some(Step::say(|out| message::put(out, b'n', &[]))),
-            (Kind::Execute, _) => Some(Step::say(|out| message::put_complete(out, tag))),
+            (Kind::Bind, _) => Some(Step::say(|out| wire::put(out, b'2', &[]))),
+            (Kind::DescribePortal, _) => Some(Step::say(|out| wire::put(out, b'n', &[]))),
+            (Kind::Execute, _) => Some(Step::say(|out| wire::put_complete(out, tag))),
             (Kind::Parse, _) => Some(kept(Kind::Parse)),
             (Kind::Close, _) => Some(kept(Kind::Close)),
             (Kind::DescribeStatement, _) => Some(kept(Kind::DescribeStatement)),
@@ -203,7 +201,7 @@ fn put_statement(out: &mut BytesMut, sql: &str) {
 
 /// Binds the unnamed statement to the unnamed portal, without parameters, for text.
 fn put_bind(out: &mut BytesMut) {
-    message::put(out, b'B', &[0, 0, 0, 0, 0, 0, 0, 0]);
+    wire::put(out, b'B', &[0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 /// What a flight brought back.
@@ -325,7 +323,7 @@ impl Landing<'_> {
                 }
             };
             match next.map_err(Broken::Upstream)? {
-                Streamed::Part(part) => self.show(&part),
+                Streamed::Part(part) => self.long_row(&part)?,
                 Streamed::Frame(frame) => self.answer(frame)?,
             }
             self.output.drain_if_large().await?;
@@ -354,7 +352,7 @@ impl Landing<'_> {
         };
         let visible = step.show != Show::Nobody;
         match (frame.tag(), &step.kind) {
-            (b'S', _) => self.parameter(&frame),
+            (b'S', _) => self.parameter(&frame)?,
             (b'A', _) => self.output.push(frame.bytes()),
             (b'N', _) => {
                 if visible {
@@ -363,21 +361,21 @@ impl Landing<'_> {
             }
             (b'E', _) => self.error(&frame),
             (b'Z', Kind::Sync | Kind::Query) => {
-                self.report.status = frame.body().first().copied().unwrap_or(0);
+                self.report.status = wire::ready(&frame).map_err(|_| unexpected(&frame))?;
                 self.failed = false;
                 self.done();
             }
             (_, Kind::Query) => {}
             (b'1' | b'2' | b'n' | b'T', Kind::Own) => {}
             (b'D', Kind::Own) => {
-                let row = message::row(&frame).map_err(|_| unexpected(&frame))?;
+                let row = wire::row(&frame).map_err(|_| unexpected(&frame))?;
                 self.report.rows.push(row);
             }
             (b'C' | b'I', Kind::Own) => self.done(),
             (tag, kind) => match progress(tag, kind) {
-                Some(Progress::Part) => self.part(&frame),
+                Some(Progress::Part) => self.part(&frame)?,
                 Some(Progress::Done) => {
-                    self.part(&frame);
+                    self.part(&frame)?;
                     self.done();
                 }
                 None => return Err(unexpected(&frame)),
@@ -387,12 +385,12 @@ impl Landing<'_> {
     }
 
     /// An answer that belongs to the step at the front.
-    fn part(&mut self, frame: &Frame) {
-        let Some(step) = self.steps.front() else { return };
+    fn part(&mut self, frame: &Frame) -> Result<(), Broken> {
+        let Some(step) = self.steps.front() else { return Ok(()) };
         let (show, withholds) = (step.show, step.withholds);
         match frame.tag() {
             b'C' => {
-                let tag = message::texts(frame).into_iter().next().unwrap_or_default();
+                let tag = wire::command_tag(frame).map_err(|_| unexpected(frame))?;
                 self.report.tags.push(tag);
                 if withholds && self.withheld.is_none() {
                     self.withheld = Some(BytesMut::new());
@@ -409,6 +407,18 @@ impl Landing<'_> {
         if wanted {
             self.show(frame.bytes());
         }
+        Ok(())
+    }
+
+    /// A part of a long row: of the agent's, or nobody knows where it should go.
+    fn long_row(&mut self, part: &[u8]) -> Result<(), Broken> {
+        let executed = |step: &Step| matches!(step.kind, Kind::Execute) && step.show == Show::Agent;
+        if !self.steps.front().is_some_and(executed) {
+            let why = "a long row out of place".to_owned();
+            return Err(Broken::Upstream(ConnectionError::Protocol(why)));
+        }
+        self.show(part);
+        Ok(())
     }
 
     fn done(&mut self) {
@@ -430,17 +440,17 @@ impl Landing<'_> {
             if self.errors == Errors::Shown {
                 self.output.push(frame.bytes());
             }
-            self.report.error = Some(message::error_words(frame));
+            self.report.error = Some(ErrorResponse::read(frame).to_string());
         }
     }
 
-    fn parameter(&mut self, frame: &Frame) {
-        if let [name, value, ..] = message::texts(frame).as_slice()
-            && name == "standard_conforming_strings"
-        {
+    fn parameter(&mut self, frame: &Frame) -> Result<(), Broken> {
+        let (name, value) = wire::parameter_status(frame).map_err(|_| unexpected(frame))?;
+        if name == "standard_conforming_strings" {
             *self.strings = value == "on";
         }
         self.output.push(frame.bytes());
+        Ok(())
     }
 
     fn show(&mut self, bytes: &[u8]) {

@@ -3,12 +3,12 @@
 use super::flight::{Errors, Line, Step};
 use super::gate::Gate;
 use super::limits::{LIMITS, Limits};
-use super::message::{self, Body};
 use super::output::Output;
 use super::{DoorTls, Upstream};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, FORBIDDEN, Said};
 use crate::postgres::target::connection::{Connection, ConnectionError, Reader};
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use crate::postgres::wire::{self, Startup, StartupError};
+use bytes::BytesMut;
 use countermand_core::name::TargetName;
 use countermand_engine::Caller;
 use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
@@ -16,15 +16,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-/// A start-up packet is no longer: the server's own limit, in bytes.
-const MAX_STARTUP: usize = 10_000;
 /// No message of an agent may be longer, in bytes.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 /// While nobody knows who it is, messages are short, in bytes.
 const MAX_STRANGER: usize = 16 * 1024;
-const SSL_REQUEST: i32 = 80_877_103;
-const GSSENC_REQUEST: i32 = 80_877_104;
-const CANCEL_REQUEST: i32 = 80_877_102;
 const PLAIN: &str = "SCRAM-SHA-256";
 const BOUND: &str = "SCRAM-SHA-256-PLUS";
 
@@ -64,85 +59,62 @@ pub(super) async fn listen(stream: TcpStream, tls: Option<&TlsAcceptor>) -> std:
     let mut stream: Box<dyn Stream> = Box::new(stream);
     let mut encrypted = false;
     loop {
-        let Some((code, mut body)) = packet(&mut stream).await? else { return Ok(Wish::Gone) };
-        match code {
+        let Some(packet) = packet(&mut stream).await? else { return Ok(Wish::Gone) };
+        match packet {
             // Exactly the packet was read: what was pushed in behind it meets the handshake.
-            SSL_REQUEST if !encrypted && tls.is_some() => {
+            Ok(Startup::Ssl) if !encrypted && tls.is_some() => {
                 stream.write_all(b"S").await?;
                 let Some(tls) = tls else { return Ok(Wish::Gone) };
                 stream = Box::new(tls.accept(stream).await?);
                 encrypted = true;
             }
-            SSL_REQUEST | GSSENC_REQUEST => {
+            Ok(Startup::Ssl | Startup::GssEnc) => {
                 stream.write_all(b"N").await?;
                 stream.flush().await?;
             }
-            CANCEL_REQUEST if body.len() == 8 => {
-                return Ok(Wish::Cancel(body.get_i32(), body.get_i32()));
+            Ok(Startup::Cancel { process_id, secret }) => {
+                return Ok(Wish::Cancel(process_id, secret));
             }
-            code if code >> 16 == 3 => {
-                let parameters = parameters(&body).unwrap_or_default();
+            Ok(Startup::Session { minor, parameters }) => {
                 let (read, write) = tokio::io::split(stream);
                 let mut output = Output::new(write);
-                negotiate(code, &parameters, &mut output);
+                negotiate(minor, &parameters, &mut output);
                 let input = Reader::limited(read, "the agent", MAX_STRANGER);
                 let peer = peer.to_string();
                 let start = Start { input, output, peer, encrypted, parameters };
                 return Ok(Wish::Session(Box::new(start)));
             }
-            _ => return Ok(Wish::Gone),
+            Err(error) => {
+                let said = Said::fatal("08P01", error.to_string());
+                Output::new(stream).farewell(|out| said.encode(out)).await;
+                return Ok(Wish::Gone);
+            }
         }
     }
 }
 
-/// One start-up packet: its code and what follows.
-async fn packet(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<(i32, BytesMut)>> {
+/// One start-up packet, and none of the bytes behind it; none where there cannot be one.
+async fn packet(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> std::io::Result<Option<Result<Startup, StartupError>>> {
     let length = match stream.read_i32().await {
-        Ok(length) => usize::try_from(length).unwrap_or(0),
+        Ok(length) => wire::startup_length(length),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !(8..=MAX_STARTUP).contains(&length) {
-        return Ok(None);
-    }
-    let code = stream.read_i32().await?;
-    let mut body = BytesMut::zeroed(length - 8);
-    stream.read_exact(&mut body).await?;
-    Ok(Some((code, body)))
-}
-
-fn parameters(body: &[u8]) -> Option<Vec<(String, String)>> {
-    let body = body.strip_suffix(b"\0")?;
-    let mut texts = body.split(|byte| *byte == 0);
-    let mut parameters = Vec::new();
-    loop {
-        let name = std::str::from_utf8(texts.next()?).ok()?;
-        if name.is_empty() {
-            return Some(parameters);
-        }
-        let value = std::str::from_utf8(texts.next()?).ok()?;
-        parameters.push((name.to_owned(), value.to_owned()));
-    }
+    let Ok(length) = length else { return Ok(None) };
+    let mut packet = BytesMut::zeroed(length);
+    stream.read_exact(&mut packet).await?;
+    Ok(Some(wire::startup(packet.freeze())))
 }
 
 /// Tells a newer client that this is 3.0, without the extensions it may have asked for.
-fn negotiate(code: i32, parameters: &[(String, String)], output: &mut Output) {
-    let unknown: Vec<&str> = parameters
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .filter(|n| n.starts_with("_pq_."))
-        .collect();
-    if code & 0xffff == 0 && unknown.is_empty() {
-        return;
+fn negotiate(minor: u16, parameters: &[(String, String)], output: &mut Output) {
+    let names = parameters.iter().map(|(name, _)| name.as_str());
+    let unknown: Vec<&str> = names.filter(|name| name.starts_with("_pq_.")).collect();
+    if minor > 0 || !unknown.is_empty() {
+        output.put(|out| wire::put_negotiate(out, &unknown));
     }
-    let mut body = BytesMut::new();
-    body.put_i32(0);
-    body.put_i32(i32::try_from(unknown.len()).unwrap_or(i32::MAX));
-    for name in unknown {
-        body.put_slice(name.as_bytes());
-        body.put_u8(0);
-    }
-    output.put(|out| message::put(out, b'v', &body));
 }
 
 impl Start {
@@ -205,8 +177,10 @@ impl Start {
         if tls.is_some_and(|tls| server.configure_certificate(&tls.certificate_pem).is_ok()) {
             methods.insert(0, BOUND);
         }
-        self.ask(10, methods.join("\0").as_bytes(), true).await?;
-        let (method, first) = self.initial_response().await?;
+        self.output.put(|out| wire::put_sasl(out, &methods));
+        self.output.flush().await.map_err(|_| gone())?;
+        let answer = self.input.receive().await.map_err(|_| gone())?;
+        let (method, first) = wire::sasl_initial(&answer).map_err(|_| malformed())?;
         if !methods.contains(&method.as_str()) || (method == BOUND) != first.starts_with(b"p=") {
             return Err(failed());
         }
@@ -219,47 +193,19 @@ impl Start {
         };
         let (challenge, waiting) =
             server.on_client_first_message_with_secret(&first, secret).map_err(|_| failed())?;
-        self.ask(11, challenge.as_bytes(), false).await?;
-        let last = self.response().await?;
+        self.output.put(|out| wire::put_authentication(out, 11, challenge.as_bytes()));
+        self.output.flush().await.map_err(|_| gone())?;
+        let answer = self.input.receive().await.map_err(|_| gone())?;
+        let last = wire::sasl_response(&answer).map_err(|_| malformed())?;
         let proof = waiting.on_client_final_message(&last).map_err(|_| failed())?;
-        self.output.put(|out| authentication(out, 12, proof.as_bytes()));
+        self.output.put(|out| wire::put_authentication(out, 12, proof.as_bytes()));
         Ok(())
-    }
-
-    async fn ask(&mut self, kind: i32, data: &[u8], list: bool) -> Result<(), Said> {
-        let mut data = data.to_vec();
-        if list {
-            data.extend_from_slice(b"\0\0");
-        }
-        self.output.put(|out| authentication(out, kind, &data));
-        self.output.flush().await.map_err(|_| gone())
-    }
-
-    async fn response(&mut self) -> Result<Vec<u8>, Said> {
-        let frame = self.input.receive().await.map_err(|_| gone())?;
-        if frame.tag() == b'p' { Ok(frame.body().to_vec()) } else { Err(malformed()) }
-    }
-
-    async fn initial_response(&mut self) -> Result<(String, Vec<u8>), Said> {
-        let frame = self.input.receive().await.map_err(|_| gone())?;
-        if frame.tag() != b'p' {
-            return Err(malformed());
-        }
-        let mut body = Body::of(&frame);
-        let method = body.text().map_err(|_| malformed())?;
-        let data = body.value().map_err(|_| malformed())?.ok_or_else(malformed)?;
-        body.end().map_err(|_| malformed())?;
-        Ok((method, data))
     }
 
     /// From here on its messages may be long.
     pub(super) fn trust(&mut self) {
         self.input.allow(MAX_MESSAGE);
     }
-}
-
-fn authentication(out: &mut BytesMut, kind: i32, data: &[u8]) {
-    message::put(out, b'R', &[&kind.to_be_bytes(), data].concat());
 }
 
 fn gone() -> Said {
@@ -318,7 +264,7 @@ pub(super) async fn open(
     let strings = greeting.parameter("standard_conforming_strings") == Some("on");
     let mut line = Line::new(reader, writer, greeting.cancel.clone(), strings);
     for (name, value) in &greeting.parameters {
-        output.put(|out| message::put_parameter(out, name, value));
+        output.put(|out| wire::put_parameter(out, name, value));
     }
     let broken = |error: super::flight::Broken| {
         tracing::warn!(target_name = %welcome.target, %error, "no session with the target");
@@ -406,14 +352,6 @@ mod tests {
         assert_eq!(read, expected);
         for wrong in ["-f", "-c", "-c x", "--", "-B 4"] {
             assert!(options(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_start_up_packet_that_is_cut_has_no_parameters() {
-        assert_eq!(parameters(b"user\0a\0\0").unwrap(), [("user".to_owned(), "a".to_owned())]);
-        for cut in [&b"user\0a\0"[..], b"user\0", b"user", b"", b"\xff\0a\0\0"] {
-            assert!(parameters(cut).is_none(), "{cut:?}");
         }
     }
 }

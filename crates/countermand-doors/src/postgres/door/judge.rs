@@ -2,12 +2,12 @@
 
 use super::flight::{Broken, Kind, Step};
 use super::gate::{Admitted, Gate, Right as _};
-use super::message;
 use super::piece::{Class, Piece};
 use super::session::{Session, Tx};
 use crate::postgres::interpret::{SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, HELD, Said};
 use crate::postgres::unit::Unit;
+use crate::postgres::wire;
 use countermand_core::action::Action;
 use countermand_core::change::Outcome;
 use countermand_core::effect::Effect;
@@ -269,7 +269,7 @@ impl Echo {
             let tag = statements.checked_sub(1).and_then(|last| said.nth(last));
             steps.extend(echo.into_iter().map(|step| match (&step.kind, tag) {
                 (Kind::Say(bytes), Some(tag)) if bytes.first() == Some(&b'C') => {
-                    Step::say(|out| message::put_complete(out, tag))
+                    Step::say(|out| wire::put_complete(out, tag))
                 }
                 _ => step,
             }));

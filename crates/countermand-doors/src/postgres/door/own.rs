@@ -2,11 +2,11 @@
 
 use super::flight::{Broken, Kind, Report, Show, Step};
 use super::gate::Gate;
-use super::message;
 use super::piece::{Class, Piece};
 use super::session::Session;
 use crate::postgres::interpret::SessionStatement;
 use crate::postgres::refuse::{self, Said};
+use crate::postgres::wire;
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::AgentQuery;
 
@@ -71,26 +71,26 @@ fn said(step: Step, column: Option<&str>, answer: &str) -> Option<Step> {
     }
     let simple = step.show == Show::Rows;
     Some(match step.kind {
-        Kind::Bind => Step::say(|out| message::put(out, b'2', &[])),
+        Kind::Bind => Step::say(|out| wire::put(out, b'2', &[])),
         Kind::DescribeStatement | Kind::DescribePortal => {
             let statement = matches!(step.kind, Kind::DescribeStatement);
             Step::say(|out| {
                 if statement {
-                    message::put(out, b't', &[0, 0]);
+                    wire::put(out, b't', &[0, 0]);
                 }
                 match column {
-                    Some(column) => message::put_text_column(out, column),
+                    Some(column) => wire::put_text_column(out, column),
                     None if simple => {}
-                    None => message::put(out, b'n', &[]),
+                    None => wire::put(out, b'n', &[]),
                 }
             })
         }
         Kind::Execute => Step::say(|out| match column {
             Some(_) => {
-                message::put_text_row(out, answer);
-                message::put_complete(out, "SHOW");
+                wire::put_text_row(out, answer);
+                wire::put_complete(out, "SHOW");
             }
-            None => message::put_complete(out, "SET"),
+            None => wire::put_complete(out, "SET"),
         }),
         _ => step,
     })

@@ -1,14 +1,13 @@
 //! A piece of a unit: the messages around one statement, and what that statement does.
 
 use super::flight::{Kind, Learn, Show, Step, Unnamed};
-use super::message::{self, Bind, Malformed, Parse};
 use super::names::{Bound, Names, Overlay, Prepared, only};
 use crate::postgres::interpret::{
     CopyDirection, Interpretation, Role, SessionStatement, Statement, TransactionStatement,
 };
 use crate::postgres::refuse::{CANNOT_JUDGE, FORBIDDEN, Said};
-use crate::postgres::target::connection::Frame;
 use crate::postgres::unit::{Parameter, UnitStatement};
+use crate::postgres::wire::{self, Bind, Frame, Malformed, Parse};
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
 use countermand_core::verb::postgres::EXECUTE;
@@ -232,7 +231,8 @@ impl<'a> Builder<'a> {
         let statement = only(meaning);
         self.texts.push(sql.clone());
         let id = self.names.next_id();
-        let parse = frame.bytes().clone();
+        // A copy: the frame would keep the whole buffer that it came in.
+        let parse = bytes::Bytes::copy_from_slice(frame.bytes());
         let prepared = Arc::new(Prepared { id, sql, prepare: None, oids, statement, parse });
         self.over.prepared.insert(name.clone(), Some(prepared.clone()));
         let unnamed = if name.is_empty() { Unnamed::Becomes(id) } else { Unnamed::Untouched };
@@ -279,7 +279,7 @@ impl<'a> Builder<'a> {
     }
 
     fn describe(&mut self, frame: &Frame) -> Result<(), Unfit> {
-        match message::named(frame)? {
+        match wire::named(frame)? {
             (b'S', name) => {
                 let prepared = self.named(&name)?;
                 self.push(Kind::DescribeStatement, frame).unnamed = must_be(&name, &prepared);
@@ -293,7 +293,7 @@ impl<'a> Builder<'a> {
     }
 
     fn execute(&mut self, frame: &Frame) -> Result<(), Unfit> {
-        let portal = message::executed(frame)?;
+        let portal = wire::executed(frame)?;
         let bound = self.portal(&portal)?;
         if matches!(self.current().class, Class::Quiet) {
             // A portal from before goes on.
@@ -311,7 +311,7 @@ impl<'a> Builder<'a> {
     }
 
     fn close(&mut self, frame: &Frame) -> Result<(), Unfit> {
-        let (kind, name) = message::named(frame)?;
+        let (kind, name) = wire::named(frame)?;
         match kind {
             b'S' => drop(self.over.prepared.insert(name.clone(), None)),
             _ => drop(self.over.portals.insert(name.clone(), None)),

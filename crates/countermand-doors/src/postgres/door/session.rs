@@ -4,13 +4,13 @@ use super::flight::{Broken, Learn, Line, Report, Step};
 use super::gate::Gate;
 use super::judge::Held;
 use super::limits::Limits;
-use super::message;
 use super::names::Names;
 use super::output::Output;
 use super::piece::{self, Builder, Unfit};
 use crate::postgres::interpret::{Interpretation, SessionStatement, Settings};
 use crate::postgres::refuse::Said;
-use crate::postgres::target::connection::{ConnectionError, Frame, Reader, Streamed};
+use crate::postgres::target::connection::{ConnectionError, Reader};
+use crate::postgres::wire::{self, Frame, Streamed};
 use countermand_core::name::TargetName;
 use countermand_engine::Caller;
 use std::collections::BTreeMap;
@@ -171,7 +171,7 @@ impl<G: Gate> Session<G> {
         }
         match frame.tag() {
             b'Q' if self.batch.is_empty() => {
-                let sql = message::query(&frame).map_err(|_| malformed())?;
+                let sql = wire::query(&frame).map_err(|_| malformed())?;
                 self.query(&sql).await
             }
             b'P' | b'B' | b'D' | b'E' | b'C' => {
@@ -225,7 +225,7 @@ impl<G: Gate> Session<G> {
             Tx::Open(Open { failed: false, .. }) => b'T',
             Tx::Open(_) | Tx::Aborted => b'E',
         };
-        self.output.put(|out| message::put_ready(out, status));
+        self.output.put(|out| wire::put_ready(out, status));
     }
 
     /// Judges and runs what came since the last Sync or Flush.
@@ -279,7 +279,7 @@ impl<G: Gate> Session<G> {
     async fn run_query(&mut self, sql: &str) -> Result<(), Broken> {
         let meaning = meaning(self.interpret.clone(), sql, self.reading_settings()).await?;
         if meaning.statements.is_empty() && meaning.syntax_error.is_none() {
-            self.output.put(|out| message::put(out, b'I', &[]));
+            self.output.put(|out| wire::put(out, b'I', &[]));
             return Ok(());
         }
         // The server says best what is wrong with a text, and parsing runs nothing.

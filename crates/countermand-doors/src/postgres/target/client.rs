@@ -5,8 +5,9 @@
 //! name out of a catalogue is a value and never syntax.
 
 use super::super::unit::UnitStatement;
-use super::connection::{Address, Connection, ConnectionError, Frame, Login};
-use bytes::{Buf as _, BytesMut};
+use super::connection::{Address, Connection, ConnectionError, Login};
+use crate::postgres::wire::{ErrorResponse, Frame, Malformed, command_tag, ready, row};
+use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use std::time::Duration;
@@ -71,14 +72,19 @@ impl From<ConnectionError> for ClientError {
     }
 }
 
+impl From<Malformed> for ClientError {
+    fn from(error: Malformed) -> ClientError {
+        ConnectionError::from(error).into()
+    }
+}
+
 impl From<std::io::Error> for ClientError {
     fn from(error: std::io::Error) -> ClientError {
         ClientError::Lost(format!("the server broke the protocol: {error}"))
     }
 }
 
-/// A row as the server wrote it in text.
-pub(super) type Row = Vec<Option<String>>;
+pub(super) use crate::postgres::wire::Row;
 
 /// How long the server may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +232,7 @@ impl Client {
                     .map_err(|error| ClientError::Local(error.to_string()))?,
                 ERROR => refused = Some(server(&frame)),
                 READY => {
-                    self.status = status(&frame)?;
+                    self.status = ready(&frame)?;
                     return refused.map_or(Ok(()), Err);
                 }
                 _ => {}
@@ -282,8 +288,8 @@ impl Client {
         loop {
             let frame = self.connection.receive().await?;
             match frame.tag() {
-                DATA_ROW => answer.rows.push(values(&frame)?),
-                COMMAND_COMPLETE => answer.tag = command_tag(&frame),
+                DATA_ROW => answer.rows.push(row(&frame)?),
+                COMMAND_COMPLETE => answer.tag = command_tag(&frame)?,
                 ERROR => refused = Some(server(&frame)),
                 // A unit carries no rows for it. Both messages: the server, in copy mode, may
                 // have read past the Sync that came with the statement.
@@ -294,7 +300,7 @@ impl Client {
                     self.connection.send(&no).await?;
                 }
                 READY => {
-                    self.status = status(&frame)?;
+                    self.status = ready(&frame)?;
                     return refused.map_or(Ok(answer), Err);
                 }
                 _ => {}
@@ -346,47 +352,11 @@ fn finish(out: &mut BytesMut) -> Result<(), ClientError> {
     Ok(())
 }
 
-fn broken() -> ClientError {
-    ClientError::Lost("the server broke the protocol".to_owned())
-}
-
-fn status(ready: &Frame) -> Result<u8, ClientError> {
-    ready.body().first().copied().ok_or_else(broken)
-}
-
-fn command_tag(complete: &Frame) -> String {
-    let text = complete.body().strip_suffix(b"\0").unwrap_or(complete.body());
-    String::from_utf8_lossy(text).into_owned()
-}
-
-fn values(row: &Frame) -> Result<Row, ClientError> {
-    let mut body = row.body();
-    let count = body.try_get_u16().map_err(|_| broken())?;
-    let mut values = Row::with_capacity(usize::from(count));
-    for _ in 0..count {
-        let length = body.try_get_i32().map_err(|_| broken())?;
-        let Ok(length) = usize::try_from(length) else {
-            values.push(None);
-            continue;
-        };
-        let (value, rest) = body.split_at_checked(length).ok_or_else(broken)?;
-        body = rest;
-        values.push(Some(String::from_utf8(value.to_vec()).map_err(|_| broken())?));
-    }
-    Ok(values)
-}
-
 fn server(error: &Frame) -> ClientError {
-    let (mut code, mut message) = (String::new(), String::new());
-    for field in error.body().split(|byte| *byte == 0) {
-        let Some((kind, text)) = field.split_first() else { continue };
-        let text = String::from_utf8_lossy(text);
-        match kind {
-            b'C' => code = text.into_owned(),
-            b'M' => message = text.into_owned(),
-            b'D' => message = format!("{message}; {text}"),
-            _ => {}
-        }
-    }
+    let ErrorResponse { code, message, detail, .. } = ErrorResponse::read(error);
+    let message = match detail {
+        Some(detail) => format!("{message}; {detail}"),
+        None => message,
+    };
     ClientError::Server { code, message }
 }

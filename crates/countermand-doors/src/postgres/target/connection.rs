@@ -7,6 +7,7 @@ mod login;
 mod read;
 mod tls;
 
+use crate::postgres::wire::{Frame, Malformed};
 use crate::secret::{SecretError, SecretRef};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 pub use login::CancelKey;
-pub use read::{Frame, MAX_FRAME, Reader, Streamed};
+pub use read::Reader;
 pub use tls::{Roots, Tls};
 
 /// Resolving, connecting, TLS and login together take no longer.
@@ -104,6 +105,12 @@ pub enum ConnectionError {
     /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
+}
+
+impl From<Malformed> for ConnectionError {
+    fn from(error: Malformed) -> ConnectionError {
+        ConnectionError::Protocol(error.to_string())
+    }
 }
 
 /// What was negotiated at the login.

@@ -1,80 +1,154 @@
-//! Writing what clients send, for the side that faces the target.
+//! What agents send after the start-up, as far as the door must understand it.
 
-use bytes::{BufMut, BytesMut};
+use super::body::{Body, Malformed};
+use super::frame::Frame;
+use bytes::Bytes;
 
-use super::encode::{EncodeError, count, message, text, value};
-use super::frontend::{Bind, Frontend, Named, Parse, StatementKind};
+/// `Parse`: gives a statement a name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Parse {
+    /// Its name; empty for the unnamed one.
+    pub name: String,
+    /// One statement. Hostile text.
+    pub sql: String,
+    /// Types of parameters, as object identifiers; 0 leaves one to the server.
+    pub oids: Vec<u32>,
+}
 
-impl Frontend {
-    /// Appends the message as it goes over the wire; on an error, nothing.
+/// `Bind`: gives parameters to a statement, which makes a portal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// The portal; empty for the unnamed one.
+    pub portal: String,
+    /// The statement.
+    pub statement: String,
+    /// Formats of the parameters, 0 for text and 1 for binary: none for all text, one for all, or
+    /// one each.
+    pub formats: Vec<i16>,
+    /// The parameters; `None` is NULL.
+    pub values: Vec<Option<Bytes>>,
+}
+
+impl Parse {
+    /// Reads the message.
     ///
     /// # Errors
-    /// [`EncodeError`] where it does not fit, or a text holds a NUL. A FunctionCall is never
-    /// written, as it was never read whole.
-    pub fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
-        match self {
-            Frontend::Authentication(data) => raw(out, b'p', data),
-            Frontend::Query(sql) => message(out, b'Q', |out| text(out, sql)),
-            Frontend::Parse(parse) => message(out, b'P', |out| write_parse(out, parse)),
-            Frontend::Bind(bind) => message(out, b'B', |out| write_bind(out, bind)),
-            Frontend::Describe(named) => message(out, b'D', |out| write_named(out, named)),
-            Frontend::Execute { portal, max_rows } => message(out, b'E', |out| {
-                text(out, portal)?;
-                out.put_i32(*max_rows);
-                Ok(())
-            }),
-            Frontend::Close(named) => message(out, b'C', |out| write_named(out, named)),
-            Frontend::Sync => raw(out, b'S', &[]),
-            Frontend::Flush => raw(out, b'H', &[]),
-            Frontend::CopyData(data) => raw(out, b'd', data),
-            Frontend::CopyDone => raw(out, b'c', &[]),
-            Frontend::CopyFail(reason) => message(out, b'f', |out| text(out, reason)),
-            Frontend::FunctionCall { .. } => Err(EncodeError::FunctionCall),
-            Frontend::Terminate => raw(out, b'X', &[]),
+    /// [`Malformed`].
+    pub fn read(frame: &Frame) -> Result<Parse, Malformed> {
+        let mut body = Body::of(frame, b'P')?;
+        let (name, sql) = (body.text("the name")?, body.text("the statement")?);
+        let oids = body.list("the types of parameters", |body| body.u32("a type"))?;
+        body.end()?;
+        Ok(Parse { name, sql, oids })
+    }
+}
+
+impl Bind {
+    /// Reads the message. The formats wanted for the result are the server's to judge.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn read(frame: &Frame) -> Result<Bind, Malformed> {
+        let mut body = Body::of(frame, b'B')?;
+        let (portal, statement) = (body.text("the portal")?, body.text("the statement")?);
+        let formats = body.list("the formats of parameters", |body| body.i16("a format"))?;
+        let values = body.list("the parameters", |body| body.value("a parameter"))?;
+        body.list("the formats of results", |body| body.i16("a format"))?;
+        let known = formats.iter().all(|format| matches!(format, 0 | 1));
+        if !known || (formats.len() > 1 && formats.len() != values.len()) {
+            return Err(body.wrong("the formats of parameters"));
+        }
+        body.end()?;
+        Ok(Bind { portal, statement, formats, values })
+    }
+
+    /// The format of the parameter at `index`, which there must be.
+    pub fn format(&self, index: usize) -> i16 {
+        match self.formats.as_slice() {
+            [] => 0,
+            [all] => *all,
+            each => each[index],
         }
     }
 }
 
-fn raw(out: &mut BytesMut, tag: u8, data: &[u8]) -> Result<(), EncodeError> {
-    message(out, tag, |out| {
-        out.put_slice(data);
-        Ok(())
-    })
+/// `Query`: its text. Hostile.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn query(frame: &Frame) -> Result<String, Malformed> {
+    let mut body = Body::of(frame, b'Q')?;
+    let sql = body.text("the statements")?;
+    body.end()?;
+    Ok(sql)
 }
 
-fn write_parse(out: &mut BytesMut, parse: &Parse) -> Result<(), EncodeError> {
-    text(out, &parse.name)?;
-    text(out, &parse.sql)?;
-    count(out, parse.types.len())?;
-    for oid in &parse.types {
-        out.put_u32(*oid);
+/// `Describe` or `Close`: of a statement (`S`) or a portal (`P`), and its name.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn named(frame: &Frame) -> Result<(u8, String), Malformed> {
+    let tag = if frame.tag() == b'C' { b'C' } else { b'D' };
+    let mut body = Body::of(frame, tag)?;
+    let (kind, name) = (body.u8("`S` or `P`")?, body.text("the name")?);
+    if !matches!(kind, b'S' | b'P') {
+        return Err(body.wrong("`S` or `P`"));
     }
-    Ok(())
+    body.end()?;
+    Ok((kind, name))
 }
 
-fn write_bind(out: &mut BytesMut, bind: &Bind) -> Result<(), EncodeError> {
-    text(out, &bind.portal)?;
-    text(out, &bind.statement)?;
-    write_formats(out, &bind.formats)?;
-    count(out, bind.values.len())?;
-    for parameter in &bind.values {
-        value(out, parameter.as_deref())?;
+/// `Execute`: the portal. How many rows are wanted is between client and server.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn executed(frame: &Frame) -> Result<String, Malformed> {
+    let mut body = Body::of(frame, b'E')?;
+    let portal = body.text("the portal")?;
+    body.i32("the number of rows")?;
+    body.end()?;
+    Ok(portal)
+}
+
+/// `SASLInitialResponse`: the mechanism, and its first message.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn sasl_initial(frame: &Frame) -> Result<(String, Bytes), Malformed> {
+    let mut body = Body::of(frame, b'p')?;
+    let mechanism = body.text("the mechanism")?;
+    let first = body.value("the first message")?;
+    let first = first.ok_or_else(|| body.wrong("the first message"))?;
+    body.end()?;
+    Ok((mechanism, first))
+}
+
+/// `SASLResponse`: what the mechanism says.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn sasl_response(frame: &Frame) -> Result<Bytes, Malformed> {
+    Ok(Body::of(frame, b'p')?.rest())
+}
+
+/// A statement may hold passwords: only its length is printed.
+impl std::fmt::Debug for Parse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parse")
+            .field("name", &self.name)
+            .field("sql", &self.sql.len())
+            .field("oids", &self.oids)
+            .finish()
     }
-    write_formats(out, &bind.results)
 }
 
-fn write_formats(out: &mut BytesMut, formats: &[bool]) -> Result<(), EncodeError> {
-    count(out, formats.len())?;
-    for binary in formats {
-        out.put_i16(i16::from(*binary));
+/// Parameters are data of the site: only how many there are is printed.
+impl std::fmt::Debug for Bind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bind")
+            .field("portal", &self.portal)
+            .field("statement", &self.statement)
+            .field("values", &self.values.len())
+            .finish_non_exhaustive()
     }
-    Ok(())
-}
-
-fn write_named(out: &mut BytesMut, named: &Named) -> Result<(), EncodeError> {
-    out.put_u8(match named.kind {
-        StatementKind::Statement => b'S',
-        StatementKind::Portal => b'P',
-    });
-    text(out, &named.name)
 }

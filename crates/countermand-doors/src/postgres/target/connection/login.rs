@@ -1,7 +1,10 @@
 //! The start of a connection: who we are, proved without showing the password.
 
-use super::{Address, Connection, ConnectionError, Frame, Greeting, Login, Peer, Reader, Writer};
-use bytes::{Buf as _, BytesMut};
+use super::{Address, Connection, ConnectionError, Greeting, Login, Peer, Reader, Writer};
+use crate::postgres::wire::{
+    Authentication, ErrorResponse, Frame, key_data, parameter_status, ready,
+};
+use bytes::BytesMut;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 use secrecy::ExposeSecret as _;
@@ -112,31 +115,26 @@ impl LogIn<'_> {
 
     async fn authenticate(&mut self) -> Result<(), ConnectionError> {
         loop {
-            let frame = self.next().await?;
-            if frame.tag() != b'R' {
-                return Err(unexpected(&frame));
-            }
-            match authentication(&frame)? {
-                (0, _) => return Ok(()),
-                (3, _) if self.protected => {
+            let wanted = match self.asked().await? {
+                Authentication::Ok => return Ok(()),
+                Authentication::Password if self.protected => {
                     let secret = self.login.secret.read().await?;
                     let password = secret.expose_secret().as_bytes();
                     self.send(|out| frontend::password_message(password, out)).await?;
+                    continue;
                 }
-                (3, _) => {
-                    let wanted = "the password itself, over a connection without TLS";
-                    return Err(ConnectionError::Method { wanted });
-                }
-                (10, methods) => return self.scram(methods).await,
-                (5, _) => return Err(ConnectionError::Method { wanted: "an md5 password" }),
-                (7 | 9, _) => return Err(ConnectionError::Method { wanted: "GSSAPI" }),
-                _ => return Err(ConnectionError::Method { wanted: "an unknown login" }),
-            }
+                Authentication::Sasl(mechanisms) => return self.scram(&mechanisms).await,
+                Authentication::Password => "the password itself, over a connection without TLS",
+                Authentication::Md5 => "an md5 password",
+                Authentication::Gssapi => "GSSAPI",
+                _ => "an unknown login",
+            };
+            return Err(ConnectionError::Method { wanted });
         }
     }
 
-    async fn scram(&mut self, methods: &[u8]) -> Result<(), ConnectionError> {
-        if !methods.split(|byte| *byte == 0).any(|method| method == SCRAM_SHA_256.as_bytes()) {
+    async fn scram(&mut self, mechanisms: &[String]) -> Result<(), ConnectionError> {
+        if !mechanisms.iter().any(|mechanism| mechanism == SCRAM_SHA_256) {
             return Err(ConnectionError::Method { wanted: "SASL without SCRAM-SHA-256" });
         }
         let secret = self.login.secret.read().await?;
@@ -145,22 +143,25 @@ impl LogIn<'_> {
         let mut scram = ScramSha256::new(secret.expose_secret().as_bytes(), binding);
         self.send(|out| frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), out))
             .await?;
-        let challenge = self.authentication_of(11).await?;
+        let Authentication::SaslContinue(challenge) = self.asked().await? else {
+            return Err(out_of_order());
+        };
         scram.update(&challenge).map_err(|e| ConnectionError::Protocol(e.to_string()))?;
         self.send(|out| frontend::sasl_response(scram.message(), out)).await?;
-        let proof = self.authentication_of(12).await?;
+        let Authentication::SaslFinal(proof) = self.asked().await? else {
+            return Err(out_of_order());
+        };
         // The server's own proof: one that does not know the password ends here.
         scram.finish(&proof).map_err(|e| ConnectionError::Protocol(e.to_string()))?;
-        self.authentication_of(0).await.map(drop)
+        match self.asked().await? {
+            Authentication::Ok => Ok(()),
+            _ => Err(out_of_order()),
+        }
     }
 
-    /// The data of an authentication message of this kind, and of no other.
-    async fn authentication_of(&mut self, kind: i32) -> Result<Vec<u8>, ConnectionError> {
-        let frame = self.next().await?;
-        match authentication(&frame)? {
-            (found, data) if frame.tag() == b'R' && found == kind => Ok(data.to_vec()),
-            _ => Err(unexpected(&frame)),
-        }
+    /// The server's next step of the login.
+    async fn asked(&mut self) -> Result<Authentication, ConnectionError> {
+        Ok(Authentication::read(&self.next().await?)?)
     }
 
     async fn greeting(&mut self) -> Result<(Vec<(String, String)>, i32, i32), ConnectionError> {
@@ -168,16 +169,13 @@ impl LogIn<'_> {
         let mut key = None;
         loop {
             let frame = self.next().await?;
-            let mut body = frame.body();
             match frame.tag() {
-                b'S' => {
-                    let mut texts = body.split(|byte| *byte == 0);
-                    let mut text = || texts.next().map(|t| String::from_utf8_lossy(t).into_owned());
-                    parameters.push((text().unwrap_or_default(), text().unwrap_or_default()));
+                b'S' => parameters.push(parameter_status(&frame)?),
+                b'K' => key = Some(key_data(&frame)?),
+                _ => {
+                    ready(&frame)?;
+                    break;
                 }
-                b'K' if body.len() >= 8 => key = Some((body.get_i32(), body.get_i32())),
-                b'Z' => break,
-                _ => return Err(unexpected(&frame)),
             }
         }
         let (process_id, secret) =
@@ -192,7 +190,7 @@ impl LogIn<'_> {
             match frame.tag() {
                 b'N' | b'v' => {}
                 b'E' => {
-                    let (code, message) = refusal(frame.body());
+                    let ErrorResponse { code, message, .. } = ErrorResponse::read(&frame);
                     return Err(ConnectionError::Refused { code, message });
                 }
                 _ => return Ok(frame),
@@ -210,26 +208,6 @@ impl LogIn<'_> {
     }
 }
 
-fn authentication(frame: &Frame) -> Result<(i32, &[u8]), ConnectionError> {
-    let mut body = frame.body();
-    if body.len() < 4 {
-        return Err(unexpected(frame));
-    }
-    let kind = body.get_i32();
-    Ok((kind, body))
-}
-
-fn unexpected(frame: &Frame) -> ConnectionError {
-    let tag = char::from(frame.tag()).escape_default();
-    ConnectionError::Protocol(format!("message `{tag}` during the login"))
-}
-
-/// SQLSTATE and message of an `ErrorResponse`.
-fn refusal(body: &[u8]) -> (String, String) {
-    let fields: Vec<&[u8]> = body.split(|byte| *byte == 0).collect();
-    let field = |kind: u8| {
-        let found = fields.iter().find(|field| field.first() == Some(&kind));
-        found.map(|field| String::from_utf8_lossy(&field[1..]).into_owned()).unwrap_or_default()
-    };
-    (field(b'C'), field(b'M'))
+fn out_of_order() -> ConnectionError {
+    ConnectionError::Protocol("a step of the login out of order".to_owned())
 }

@@ -1,60 +1,21 @@
 //! One direction of a connection: frames, as they come.
 
 use super::ConnectionError;
-use bytes::{Buf as _, Bytes, BytesMut};
+use crate::postgres::wire::{Frame, FrameError, Framer, Streamed};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// The longest message that is held as a whole, in bytes. Rows may be longer and are streamed.
-pub const MAX_FRAME: usize = 256 * 1024 * 1024;
-/// A row above this size is passed on in parts.
-const MAX_WHOLE_ROW: usize = 64 * 1024;
-const HEADER: usize = 5;
+const MAX_FRAME: usize = 256 * 1024 * 1024;
+/// As many bytes are read at a time.
 const READ: usize = 32 * 1024;
-
-/// One message, exactly as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame(Bytes);
-
-impl Frame {
-    /// The message's type.
-    pub fn tag(&self) -> u8 {
-        self.0[0]
-    }
-
-    /// What follows the length.
-    pub fn body(&self) -> &[u8] {
-        &self.0[HEADER..]
-    }
-
-    /// The whole, with tag and length.
-    pub fn bytes(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// The whole, for `postgres_protocol`'s own parser and other readers of bytes.
-    pub fn into_bytes(self) -> Bytes {
-        self.0
-    }
-}
-
-/// What [`Reader::stream`] gives.
-#[derive(Debug)]
-pub enum Streamed {
-    /// A whole message.
-    Frame(Frame),
-    /// A piece of one long row (`DataRow`, `CopyData`), the first one with its header. The next
-    /// message follows after its last byte; nothing needs to be known but that it is passed on.
-    Part(Bytes),
-}
 
 /// Reads the frames of one direction.
 pub struct Reader {
     from: Box<dyn AsyncRead + Send + Unpin>,
     with: String,
-    longest: usize,
+    framer: Framer,
     buffer: BytesMut,
-    /// Bytes of a long row that were not given out yet.
-    rest: usize,
 }
 
 impl Reader {
@@ -69,30 +30,24 @@ impl Reader {
         longest: usize,
     ) -> Reader {
         let buffer = BytesMut::with_capacity(READ);
-        Reader { from: Box::new(from), with: with.to_owned(), longest, buffer, rest: 0 }
+        let framer = Framer::new(longest);
+        Reader { from: Box::new(from), with: with.to_owned(), framer, buffer }
     }
 
     /// Lets messages be as long as this from now on, in bytes.
     pub(in crate::postgres) fn allow(&mut self, longest: usize) {
-        self.longest = longest;
+        self.framer.allow(longest);
     }
 
-    /// The next message, whole. Safe to drop and call again.
+    /// The next message, whole; what is left of a long row that was begun is skipped. Safe to drop
+    /// and call again.
     ///
     /// # Errors
-    /// [`ConnectionError`]; the connection is then of no use. A message above [`MAX_FRAME`] is
-    /// one.
+    /// [`ConnectionError`]; the connection is then of no use. A message above the limit is one.
     pub async fn receive(&mut self) -> Result<Frame, ConnectionError> {
         loop {
-            if let Some(length) = self.length()? {
-                if length > self.longest {
-                    let why = format!("a message of {length} bytes");
-                    return Err(ConnectionError::Protocol(why));
-                }
-                if self.buffer.len() >= length {
-                    return Ok(Frame(self.buffer.split_to(length).freeze()));
-                }
-                self.buffer.reserve(length - self.buffer.len());
+            if let Some(frame) = self.framer.next(&mut self.buffer)? {
+                return Ok(frame);
             }
             self.fill().await?;
         }
@@ -105,20 +60,8 @@ impl Reader {
     /// As [`Reader::receive`].
     pub async fn stream(&mut self) -> Result<Streamed, ConnectionError> {
         loop {
-            if self.rest > 0 && !self.buffer.is_empty() {
-                let part = self.buffer.split_to(self.rest.min(self.buffer.len()));
-                self.rest -= part.len();
-                return Ok(Streamed::Part(part.freeze()));
-            }
-            if self.rest == 0 {
-                match self.length()? {
-                    Some(length) if length > MAX_WHOLE_ROW && is_row(self.buffer[0]) => {
-                        self.rest = length;
-                        continue;
-                    }
-                    Some(_) => return self.receive().await.map(Streamed::Frame),
-                    None => {}
-                }
+            if let Some(streamed) = self.framer.stream(&mut self.buffer)? {
+                return Ok(streamed);
             }
             self.fill().await?;
         }
@@ -130,17 +73,9 @@ impl Reader {
         !self.buffer.is_empty()
     }
 
-    /// The whole length of the message that the buffer begins with.
-    fn length(&self) -> Result<Option<usize>, ConnectionError> {
-        let mut header = &self.buffer[..];
-        if header.len() < HEADER {
-            return Ok(None);
-        }
-        header.advance(1);
-        match usize::try_from(header.get_i32()) {
-            Ok(length) if length >= 4 => Ok(Some(length + 1)),
-            _ => Err(ConnectionError::Protocol("a message with an impossible length".to_owned())),
-        }
+    /// Whether [`Reader::stream`] has given out the beginning of a row and not yet its end.
+    pub(in crate::postgres) fn is_within_row(&self) -> bool {
+        self.framer.is_within_row()
     }
 
     async fn fill(&mut self) -> Result<(), ConnectionError> {
@@ -153,8 +88,10 @@ impl Reader {
     }
 }
 
-fn is_row(tag: u8) -> bool {
-    matches!(tag, b'D' | b'd')
+impl From<FrameError> for ConnectionError {
+    fn from(error: FrameError) -> ConnectionError {
+        ConnectionError::Protocol(error.to_string())
+    }
 }
 
 #[cfg(test)]
