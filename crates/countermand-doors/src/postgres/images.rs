@@ -30,10 +30,25 @@ pub(super) struct ChangedRows {
     pub(super) name: String,
     /// Its columns then, without those that are computed from others.
     pub(super) columns: Vec<ImageColumn>,
-    /// The columns of its primary key; empty where it has none, and then no row was updated.
+    /// The columns of its primary key; empty where it has none, and then no row was updated. No
+    /// statement that flowed changed them.
     pub(super) key: Vec<String>,
-    /// Their values, column by column.
-    pub(super) rows: Vec<Vec<Value>>,
+    /// Whether the statement deleted them; it updated them otherwise. A row that is not there now
+    /// was deleted by somebody else since, unless this says who it was.
+    pub(super) deleted: bool,
+    /// The rows.
+    pub(super) rows: Vec<KeptRow>,
+}
+
+/// A row as it was before one statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptRow {
+    /// What `xmin` showed of it, read with the values: a row that the agent itself had added
+    /// before is told from one that was there, and one that somebody else changed between two of
+    /// its writes from one that nobody did.
+    pub(super) xmin: u32,
+    /// Its values, column by column.
+    pub(super) values: Vec<Value>,
 }
 
 /// A column of kept rows.
@@ -98,7 +113,11 @@ mod tests {
                 name: "shop.\"T\"".into(),
                 columns: vec![ImageColumn { name: "id".into(), kind: 23 }],
                 key: vec!["id".into()],
-                rows: vec![vec![Value(Some(vec![0, 0, 0, 1]))], vec![Value(None)]],
+                deleted: true,
+                rows: vec![
+                    KeptRow { xmin: 7, values: vec![Value(Some(vec![0, 0, 0, 1]))] },
+                    KeptRow { xmin: u32::MAX, values: vec![Value(None)] },
+                ],
             }],
             inserted: [(16_400, ("shop.\"T\"".to_owned(), 3))].into(),
         };
