@@ -3,6 +3,7 @@
 pub mod door;
 mod images;
 pub mod interpret;
+mod quoting;
 mod refuse;
 pub mod scratch;
 pub mod target;

@@ -5,6 +5,7 @@ use super::names::{Bound, Names, Overlay, Prepared, only};
 use crate::postgres::interpret::{
     CopyDirection, Interpretation, Role, SessionStatement, Statement, TransactionStatement,
 };
+use crate::postgres::quoting::quoted;
 use crate::postgres::refuse::{CANNOT_JUDGE, FORBIDDEN, Said};
 use crate::postgres::unit::{Parameter, UnitStatement};
 use crate::postgres::wire::{self, Bind, Frame, Malformed, Parse};
@@ -97,9 +98,8 @@ impl Piece {
             let prepared = names.prepared(over, name).ok_or_else(|| no_statement(name))?;
             let Some(inner) = &prepared.statement else { return Ok(()) };
             let prepare = prepared.prepare.clone();
-            let prepare = prepare.unwrap_or_else(|| {
-                format!("PREPARE \"{}\" AS {}", name.replace('"', "\"\""), prepared.sql)
-            });
+            let prepare =
+                prepare.unwrap_or_else(|| format!("PREPARE {} AS {}", quoted(name), prepared.sql));
             self.payload.push(UnitStatement { sql: prepare, parameters: Vec::new() });
             self.payload.push(ran);
             // What its arguments call runs too.

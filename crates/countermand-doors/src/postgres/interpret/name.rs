@@ -1,5 +1,6 @@
 //! Names out of the tree, in SQL's own quoting, so that they mean the same again.
 
+use crate::postgres::quoting::quoted;
 use countermand_core::action::Object;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ObjectType, RangeVar, RoleSpec, RoleSpecType};
@@ -13,11 +14,7 @@ pub(super) fn this_database() -> Object {
 pub(super) fn ident(name: &str) -> String {
     let first = |c: char| c.is_ascii_lowercase() || c == '_';
     let rest = |c: char| first(c) || c.is_ascii_digit() || c == '$';
-    if name.starts_with(first) && name.chars().all(rest) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if name.starts_with(first) && name.chars().all(rest) { name.to_owned() } else { quoted(name) }
 }
 
 /// Identifiers, as `a.b.c`.

@@ -4,7 +4,7 @@
 //! schema, so that nothing a unit has created can stand in for it.
 
 use super::client::{Client, ClientError, Row};
-use super::steps::quoted;
+use crate::postgres::quoting::quoted;
 use countermand_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

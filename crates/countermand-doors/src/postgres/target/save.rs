@@ -7,8 +7,8 @@ use super::programs::{self, ProgramError};
 use super::saved::{
     Folder, LostObject, Manifest, SavedError, SavedRows, SavedSequence, difference,
 };
-use super::steps::quoted;
 use super::survey::Survey;
+use crate::postgres::quoting::quoted;
 use countermand_core::change::RestorePoint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! What a unit's statements do to which names, as far as losing and changing goes: the plan that a
 //! preview walks. What a text hides from here shows when it runs, and aborts the run.
 
+use super::super::quoting::quoted;
 use super::super::unit::Unit;
 use pg_query::protobuf::{
     AlterTableStmt, AlterTableType, DeleteStmt, DropBehavior, DropStmt, InsertStmt, Node,
@@ -219,11 +220,6 @@ fn strings(nodes: &[Node]) -> Vec<String> {
         _ => None,
     };
     nodes.iter().filter_map(text).collect()
-}
-
-/// An identifier in quotes.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn name(var: &RangeVar) -> Name {

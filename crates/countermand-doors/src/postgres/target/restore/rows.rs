@@ -4,8 +4,8 @@
 use super::super::catalog;
 use super::super::client::{Client, ClientError};
 use super::super::saved::{Content, Counting, SavedRows};
-use super::super::steps::quoted;
 use super::local;
+use crate::postgres::quoting::quoted;
 use countermand_engine::target::TargetError;
 use std::path::Path;
 

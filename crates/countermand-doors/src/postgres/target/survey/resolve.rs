@@ -4,7 +4,8 @@
 use super::super::super::unit::Unit;
 use super::super::catalog::{self, Address};
 use super::super::client::{Client, ClientError, Row};
-use super::super::steps::{Name, Named, Part, quoted};
+use super::super::steps::{Name, Named, Part};
+use crate::postgres::quoting::quoted;
 use countermand_core::action::Object;
 
 /// What a name means.
