@@ -133,6 +133,8 @@ pub struct Change {
     pub rehearsal_failure: Option<String>,
     /// What the execution can be taken back from.
     pub restore_point: Option<RestorePoint>,
+    /// Who is taking it back, while the target has not answered.
+    pub restoring: Option<HumanName>,
     /// Attempts so far.
     pub attempts: u32,
     /// Commits that were recorded: never above 1.
@@ -165,6 +167,7 @@ impl Change {
             rehearsal: None,
             rehearsal_failure: None,
             restore_point: None,
+            restoring: None,
             attempts: 0,
             executions: 0,
             delivered: false,
@@ -191,7 +194,7 @@ impl Change {
         self.check(&recorded.event)?;
         let at = recorded.at;
         match &recorded.event {
-            Event::Held { .. } | Event::RestoreFailed { .. } => {}
+            Event::Held { .. } => {}
             Event::TrialTaken { restore_point } => {
                 self.trial = Some(restore_point.clone());
                 self.trial_failure = None;
@@ -241,7 +244,10 @@ impl Change {
             Event::Delivered { .. } => self.delivered = true,
             Event::Withdrawn { .. } => self.end(at, State::Withdrawn),
             Event::Expired => self.end(at, State::Expired),
+            Event::RestoreBegun { human, .. } => self.restoring = Some(human.clone()),
+            Event::RestoreFailed { .. } | Event::RestoreInDoubt { .. } => self.restoring = None,
             Event::Restored { .. } => {
+                self.restoring = None;
                 if let State::Executed(outcome) = &self.state {
                     self.state = State::Restored(outcome.clone());
                 }
@@ -303,6 +309,10 @@ impl Change {
                 matches!(self.state, State::Committing { .. })
             }
             Event::Delivered { .. } => !self.state.is_open() && !self.delivered,
+            Event::RestoreBegun { .. } => {
+                matches!(self.state, State::Executed(_)) && self.restoring.is_none()
+            }
+            Event::RestoreInDoubt { .. } => self.restoring.is_some(),
             Event::Restored { .. } | Event::RestoreFailed { .. } => {
                 matches!(self.state, State::Executed(_))
             }
@@ -337,7 +347,10 @@ impl Change {
             Event::Delivered { .. } => "delivered",
             Event::Withdrawn { .. } => "withdrawn",
             Event::Expired => "expired",
-            Event::Restored { .. } | Event::RestoreFailed { .. } => "restored",
+            Event::Restored { .. }
+            | Event::RestoreFailed { .. }
+            | Event::RestoreBegun { .. }
+            | Event::RestoreInDoubt { .. } => "restored",
         };
         InvalidTransition { number: self.request.number, state: self.state.word(), event }
     }

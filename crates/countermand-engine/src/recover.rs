@@ -29,7 +29,21 @@ impl Engine {
                 _ => {}
             }
         }
+        for change in self.0.store.read(|rows| rows.restoring())? {
+            self.was_restoring(&change).await?;
+        }
         Ok(())
+    }
+
+    /// A restore leaves no token to ask the target by: it may have committed, or not yet.
+    pub(crate) async fn was_restoring(&self, change: &Change) -> Result<(), StoreError> {
+        let number = change.request.number;
+        let Some(human) = change.restoring.clone() else { return Ok(()) };
+        let why = format!(
+            "it was cut off, and whether it was brought back is not known: look \
+             with `countermand restore {number} --plan` before taking it back again"
+        );
+        self.record(number, Event::RestoreInDoubt { human, why }).await.map(drop)
     }
 
     /// The commit was never sent, since [`Event::Committing`] is durable before it is: the

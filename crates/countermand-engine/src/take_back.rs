@@ -4,12 +4,12 @@ use crate::control::Reply;
 use crate::engine::Engine;
 use crate::people::Signed;
 use crate::permit::Permit;
-use crate::review::{ReviewError, Spent};
+use crate::review::ReviewError;
 use crate::target::{Restore, RestorePlan};
 use countermand_core::change::{Change, Event, RestorePoint};
 use countermand_core::request::ChangeNumber;
 use countermand_core::statement::Statement;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 impl Engine {
@@ -53,7 +53,7 @@ impl Engine {
         number: ChangeNumber,
         overwrite: bool,
         signed: Signed,
-        mut proof: Value,
+        proof: Value,
     ) -> Result<Reply, ReviewError> {
         let change = self.executed(number)?;
         self.key_counts(std::iter::once(&change.request.target), &signed)?;
@@ -65,20 +65,14 @@ impl Engine {
             None => None,
         };
         // Again, now that nobody else takes it back at the same time.
-        let restore_point = restore_point_of(&self.executed(number)?)?.clone();
-        let spent = Spent::of(statement);
-        if let Some(members) = proof.as_object_mut() {
-            members.insert("change".into(), json!(number));
-            members.insert("overwrite".into(), json!(overwrite));
-        }
-        let intent = self.0.store.write(move |tx| {
-            spent.take(tx)?;
-            tx.append("restore.intended", &proof, &[])
-        });
-        intent.await?;
+        let change = self.executed(number)?;
+        let restore_point = restore_point_of(&change)?.clone();
+        self.was_restoring(&change).await?;
+        let human = statement.signer.clone();
+        let begun = Event::RestoreBegun { human: human.clone(), overwrite };
+        self.spend(statement, number, begun, proof).await?;
         let folder = self.0.installation.restore_points.join(&restore_point.folder);
         let permit = Permit::grant(Restore { change: number, folder, restore_point, overwrite });
-        let human = statement.signer.clone();
         match target.restore(permit).await {
             Ok(done) => {
                 let rows = done.rows.values().sum::<u64>();
@@ -93,7 +87,7 @@ impl Engine {
             Err(error) => {
                 let why = error.to_string();
                 self.record(number, Event::RestoreFailed { human, why: why.clone() }).await?;
-                Err(ReviewError::No(format!("nothing was brought back: {why}")))
+                Err(ReviewError::No(format!("change {number} was not taken back: {why}")))
             }
         }
     }

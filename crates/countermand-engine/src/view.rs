@@ -194,5 +194,7 @@ fn words(recorded: &Recorded) -> String {
             format!("taken back by {human}; contents {compared}")
         }
         Event::RestoreFailed { why, .. } => format!("taking back failed: {why}"),
+        Event::RestoreBegun { human, .. } => format!("{human} takes it back"),
+        Event::RestoreInDoubt { why, .. } => format!("taking back is in doubt: {why}"),
     }
 }

@@ -246,6 +246,21 @@ pub enum Event {
         /// In words.
         why: String,
     },
+    /// It is about to be taken back. Durable before the target is asked.
+    RestoreBegun {
+        /// Who asked.
+        human: HumanName,
+        /// Also over what changed since.
+        overwrite: bool,
+    },
+    /// Whether it was taken back cannot be known. It may be taken back again: the plan shows
+    /// what is there already.
+    RestoreInDoubt {
+        /// Who asked.
+        human: HumanName,
+        /// In words.
+        why: String,
+    },
 }
 
 /// An event with its time: the ledger's own, which never goes backwards.

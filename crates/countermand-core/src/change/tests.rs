@@ -165,7 +165,7 @@ fn more_rows_within_the_signed_ceiling_leave_the_approval_valid() {
 }
 
 fn any_event() -> impl Strategy<Value = u8> {
-    0u8..16
+    0u8..18
 }
 
 fn event_of(code: u8, change: &Change) -> Event {
@@ -198,6 +198,8 @@ fn event_of(code: u8, change: &Change) -> Event {
             equal: true,
             overwritten: vec![],
         },
+        15 => Event::RestoreBegun { human: human("bob"), overwrite: false },
+        16 => Event::RestoreInDoubt { human: human("bob"), why: String::new() },
         _ => Event::CoolingRestarted { why: String::new() },
     }
 }
@@ -229,6 +231,8 @@ proptest! {
                 Err(_) => prop_assert_eq!(&before, &change),
             }
             prop_assert!(change.executions <= 1);
+            let taken_back = matches!(change.state, State::Executed(_) | State::Restored(_));
+            prop_assert!(change.restoring.is_none() || taken_back);
         }
         let folded = Change::fold(&history).unwrap().unwrap();
         prop_assert_eq!(folded, change);

@@ -108,6 +108,19 @@ impl<'a> Rows<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Changes that were being taken back when the gateway stopped: at most the agent's being
+    /// told the outcome can have come after.
+    pub(crate) fn restoring(&self) -> Result<Vec<Change>, StoreError> {
+        let mut statement = self.0.prepare(
+            "SELECT DISTINCT c.number FROM change c
+             JOIN event e ON e.number = c.number AND e.version >= c.version - 1
+             WHERE c.open = 0 AND e.event ->> '$.event' = 'restore_begun'",
+        )?;
+        let numbers = statement.query_map([], |row| row.get(0).map(ChangeNumber))?;
+        let changes = numbers.map(|number| self.change(number?)).collect::<Result<Vec<_>, _>>()?;
+        Ok(changes.into_iter().filter(|change| change.restoring.is_some()).collect())
+    }
+
     /// Numbers of an agent's changes, newest first.
     pub(crate) fn numbers_of(
         &self,

@@ -291,6 +291,64 @@ async fn a_gateway_that_was_down_cools_again() {
     world.until(number, |change| change.line.state == "executed").await;
 }
 
+/// A world in which the restore of this change was asked for, and cut off.
+async fn cut_off() -> (World, u64) {
+    let world = World::new().await;
+    let number = world.held("billing").await;
+    world.prepared(number).await;
+    world.approve("bob", number).await;
+    world.cool();
+    world.until(number, |change| change.line.state == "executed").await;
+    world.prod.data.lock().unwrap().stall_restore = true;
+    let asked = async {
+        while world.prod.data.lock().unwrap().restores == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        reply = world.sign("bob", restore(number)) => panic!("it was answered: {reply:?}"),
+        () = asked => {}
+    }
+    // The agent hears of its outcome in between.
+    assert!(matches!(world.ask("billing").await, Admission::Done { .. }));
+    (world, number)
+}
+
+fn restore(number: u64) -> PrepareAct {
+    PrepareAct::Restore { change: ChangeNumber(number), overwrite: false }
+}
+
+/// It says that it does not know, once, and lets itself be taken back.
+async fn in_doubt_and_taken_back(world: &World, number: u64) {
+    let again = world.sign("bob", restore(number)).await;
+    assert!(matches!(again, Reply::Done { .. }), "{again:?}");
+    let change = world.show(number).await;
+    let doubts = change.history.iter().filter(|(_, words)| words.contains("is not known"));
+    assert_eq!((change.line.state.as_str(), doubts.count()), ("restored", 1), "{change:#?}");
+    assert_eq!(world.prod.data.lock().unwrap().tables["billing.costs"], 1000);
+    assert_eq!(world.consistency().await.differences, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_in_doubt_and_may_be_tried_again() {
+    let (world, number) = cut_off().await;
+    in_doubt_and_taken_back(&world, number).await;
+}
+
+#[tokio::test]
+async fn a_restore_that_a_stop_cut_off_is_in_doubt_from_the_start_on() {
+    let (world, number) = cut_off().await;
+    world.engine.shutdown().await;
+    let World { folder, clock, prod, engine } = world;
+    drop(engine);
+    let home = Home::at(folder.path().join("state"));
+    let engine = reopened(&folder, home, &clock, &prod).await;
+    let world = World { folder, clock, prod, engine };
+    let change = world.show(number).await;
+    assert!(change.history.iter().any(|(_, words)| words.contains("is not known")), "{change:#?}");
+    in_doubt_and_taken_back(&world, number).await;
+}
+
 /// The lock of the engine before goes with its last task.
 async fn reopened(
     folder: &tempfile::TempDir,

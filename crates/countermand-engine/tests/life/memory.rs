@@ -30,6 +30,10 @@ pub(crate) struct Data {
     pub(crate) taken_back: Vec<String>,
     /// The next commit happens, and its answer is lost.
     pub(crate) lose_answer: bool,
+    /// The next restore is asked for, and never answered.
+    pub(crate) stall_restore: bool,
+    /// Restores that were asked for.
+    pub(crate) restores: u64,
     /// What the run does more than its preview says.
     pub(crate) hidden_rows: u64,
 }
@@ -188,6 +192,14 @@ impl Target for Memory {
 
     async fn restore(&self, permit: Permit<Restore>) -> Result<Restored, TargetError> {
         let act = permit.spend();
+        let stalls = {
+            let mut data = self.data.lock().unwrap();
+            data.restores += 1;
+            std::mem::take(&mut data.stall_restore)
+        };
+        if stalls {
+            std::future::pending::<()>().await;
+        }
         let mut data = self.data.lock().unwrap();
         let mut rows = Counts::new();
         for (table, saved) in act.restore_point.tables {
