@@ -14,7 +14,9 @@ use countermand_core::policy::{Decision, Measured, Policy, PolicyError, Question
 use countermand_core::preview::Preview;
 use countermand_core::radius::Fate;
 use countermand_core::verb::Verb;
-use countermand_core::verb::postgres::{ADVANCE_SEQUENCE, INSERT};
+use countermand_core::verb::postgres::{
+    ADVANCE_SEQUENCE, ASSIGN_TRANSACTION_ID, LOCK_ADVISORY, LOCK_ROWS, NOTIFY,
+};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -22,7 +24,8 @@ use std::sync::{Arc, PoisonError};
 use crate::target::tags_of;
 
 /// Writes that leave no row different: there is nothing to take back.
-pub(crate) const LEAVES_NOTHING: [Verb; 2] = [ADVANCE_SEQUENCE, INSERT];
+const LEAVES_NOTHING: [Verb; 5] =
+    [ADVANCE_SEQUENCE, ASSIGN_TRANSACTION_ID, LOCK_ADVISORY, LOCK_ROWS, NOTIFY];
 
 /// Agents and the policy that is in force for them.
 pub(crate) struct Authority {

@@ -15,12 +15,14 @@ mod gate;
 mod greet;
 mod judge;
 mod limits;
+mod measure;
 mod names;
 mod output;
 mod own;
 mod piece;
 mod run;
 mod session;
+mod weigh;
 
 use crate::Door;
 use crate::postgres::interpret::{Interpretation, Settings, interpret};

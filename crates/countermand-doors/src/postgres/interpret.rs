@@ -7,6 +7,7 @@
 //! the class therefore stand the read-only transaction and a session role that owns nothing.
 
 mod alter;
+mod before;
 mod define;
 mod explain;
 mod functions;
@@ -21,6 +22,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use before::Before;
 pub use explain::{Explanation, explain};
 pub use session::{Modes, SessionStatement, TransactionStatement};
 pub use settings::{SettingClass, classify as setting_class};
@@ -71,6 +73,8 @@ pub struct Statement {
     pub actions: Vec<Action>,
     /// Where it moves rows over the connection in COPY mode.
     pub copy: Option<CopyDirection>,
+    /// The rows that it changes, as a question for before, where it tells them plainly.
+    pub before: Option<Before>,
     /// False where a rollback leaves traces, or where nobody knows.
     pub undone_by_rollback: bool,
     /// Whether it may run inside a transaction block.

@@ -20,7 +20,8 @@ pub use body::Malformed;
 pub use frame::{Frame, FrameError, Framer, Streamed};
 pub use request::{Bind, Parse, executed, named, query, sasl_initial, sasl_response};
 pub use response::{
-    Authentication, ErrorResponse, Row, command_tag, key_data, parameter_status, ready, row,
+    Authentication, Column, ErrorResponse, Row, columns, command_tag, key_data, parameter_status,
+    parameters, ready, row, values,
 };
 pub use startup::{MAX_STARTUP, Startup, StartupError, startup, startup_length};
 pub use write::{

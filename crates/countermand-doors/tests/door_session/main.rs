@@ -9,3 +9,4 @@ mod stand;
 mod tls;
 mod transaction;
 mod wall;
+mod weighed;

@@ -32,6 +32,8 @@ pub(crate) const PASSWORD: &str = "cmd_robo";
 /// Lets through what is not worse than `most`; holds what destroys or is opaque; forbids the rest.
 pub(crate) struct TestGate {
     most: Effect,
+    /// What can be measured runs up to its commit, and is weighed by the default limits.
+    weighs: bool,
     held: Mutex<Vec<(RequestKey, Option<Outcome>, Proposal)>>,
     pub(crate) admitted: Mutex<Vec<Proposal>>,
     pub(crate) settled: Mutex<Vec<(bool, String)>>,
@@ -49,9 +51,10 @@ impl<T: Send> Right<T> for TestPermit<T> {
 }
 
 impl TestGate {
-    fn new(most: Effect) -> TestGate {
+    fn new(most: Effect, weighs: bool) -> TestGate {
         TestGate {
             most,
+            weighs,
             held: Mutex::default(),
             admitted: Mutex::default(),
             settled: Mutex::default(),
@@ -148,6 +151,9 @@ impl Gate for TestGate {
     async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admitted<TestPermit<T>>, ()) {
         let worst = Effect::worst(proposal.actions.iter().map(Action::effect));
         let admitted = match worst {
+            worst if self.weighs && worst > Effect::Read && proposal.measurable => {
+                Admitted::UpToCommit { permit: TestPermit(act), limits: Limits::default() }
+            }
             worst if worst <= self.most => {
                 self.admitted.lock().unwrap().push(proposal);
                 Admitted::Allowed(TestPermit(act))
@@ -236,10 +242,23 @@ impl Stand {
         Stand::behind(None, most, interpret).await
     }
 
+    /// A stand whose gate lets what can be measured run up to its commit.
+    pub(crate) async fn weighing() -> Stand {
+        Stand::set_up(None, TestGate::new(Effect::Read, true), interpret).await
+    }
+
     /// A stand whose door has a certificate.
     pub(crate) async fn behind(
         tls: Option<Certificate>,
         most: Effect,
+        interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
+    ) -> Stand {
+        Stand::set_up(tls, TestGate::new(most, false), interpret).await
+    }
+
+    async fn set_up(
+        tls: Option<Certificate>,
+        gate: TestGate,
         interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
     ) -> Stand {
         let server = ScratchServer::start(Options::default()).await.unwrap();
@@ -265,7 +284,7 @@ impl Stand {
             max_sessions: 20,
             targets: BTreeMap::from([(TargetName::new("shop").unwrap(), upstream)]),
         };
-        let gate = Arc::new(TestGate::new(most));
+        let gate = Arc::new(gate);
         let door = PostgresDoor::bind(config, gate.clone()).await.unwrap().believing(interpret);
         let address = door.address();
         let (stop, stopping) = watch::channel(false);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 mod evidence;
+mod flows;
 mod memory;
 mod world;
 
@@ -42,28 +43,6 @@ async fn what_destroys_is_held_signed_cooled_and_executed_once() {
     assert_eq!(world.prod.data.lock().unwrap().tables["billing.costs"], 1000);
     let found = world.consistency().await;
     assert_eq!((found.differences, found.executed), (vec![], 1));
-}
-
-#[tokio::test]
-async fn reads_and_inserts_flow_and_are_in_the_ledger() {
-    let world = World::new().await;
-    let select = world.proposal(postgres::SELECT, "table", "orders", "select").await;
-    assert!(matches!(world.engine.admit(select, ()).await.0, Admission::Allowed(_)));
-    let insert = world.proposal(postgres::INSERT, "table", "orders", "insert").await;
-    let (admission, receipt) = world.engine.admit(insert, ()).await;
-    assert!(matches!(admission, Admission::Allowed(_)));
-    world.engine.settle(receipt, true, "INSERT 0 1".into()).await;
-    world.engine.control(Command::Checkpoint, NOBODY).await;
-    let ledger = Command::Ledger { from: 0, limit: 100 };
-    let Reply::Ledger { entries, .. } = world.engine.control(ledger, NOBODY).await else {
-        panic!()
-    };
-    let kinds = |kind: &str| entries.iter().filter(|e| e.line.contains(kind)).count();
-    assert_eq!(kinds("\"flow.intent\""), 1);
-    let read = entries.iter().any(|e| {
-        e.line.contains("flow.batch") && e.texts.values().any(|text| text.contains("select"))
-    });
-    assert!(read, "the read is not in the ledger");
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@
 //! Rows are passed on as they arrive, byte for byte; nothing waits for the end of a result.
 
 use super::output::Output;
-use crate::postgres::interpret::SessionStatement;
+use crate::postgres::interpret::{Before, SessionStatement};
 use crate::postgres::target::connection::{CancelKey, ConnectionError, Reader, Writer};
-use crate::postgres::wire::{self, ErrorResponse, Frame, Streamed};
+use crate::postgres::wire::{self, Column, ErrorResponse, Frame, Framer, Streamed};
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,10 +49,38 @@ pub(super) enum Kind {
     Sync,
     /// Parse, Bind and Execute of a statement of ours.
     Own,
+    /// A question of ours for rows as they are, answered in binary. An error that is its own and
+    /// not the agent's is not shown.
+    Keep(Asked),
     /// A simple query of ours, answered up to its own `ReadyForQuery`.
     Query,
     /// Nothing is sent; the agent gets this when everything before is done.
     Say(Bytes),
+}
+
+/// What rows as they are were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Columns that the statement sets; none where it deletes.
+    pub(super) sets: BTreeSet<String>,
+    /// Whether rows are deleted.
+    pub(super) deletes: bool,
+    /// Whether counting shows that these were the rows.
+    pub(super) plain: bool,
+    /// As many bytes are kept.
+    pub(super) most: u64,
+}
+
+/// Rows as they were before a statement.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) asked: Asked,
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: Vec<Vec<Option<Bytes>>>,
+    /// Of all rows, those that were too many to be kept included.
+    pub(super) bytes: u64,
+    /// A long row that is coming in.
+    partial: BytesMut,
 }
 
 /// Who sees the answers.
@@ -106,6 +135,8 @@ pub(super) struct Step {
     pub(super) sends: Bytes,
     pub(super) unnamed: Unnamed,
     pub(super) learn: Option<Learn>,
+    /// Whose parameters the answer tells the types of.
+    pub(super) describes: Option<Arc<Prepared>>,
     /// From its `CommandComplete` on, the agent's messages wait…
     pub(super) withholds: bool,
     /// … until this one is done.
@@ -118,7 +149,16 @@ pub(super) const OURS: u64 = 0;
 impl Step {
     pub(super) fn new(kind: Kind, show: Show, sends: Bytes) -> Step {
         let unnamed = Unnamed::Untouched;
-        Step { kind, show, sends, unnamed, learn: None, withholds: false, releases: false }
+        Step {
+            kind,
+            show,
+            sends,
+            unnamed,
+            learn: None,
+            describes: None,
+            withholds: false,
+            releases: false,
+        }
     }
 
     /// A statement of ours, run like any other: after an error before it, it is skipped.
@@ -166,7 +206,7 @@ impl Step {
             (Kind::Parse, _) => Some(kept(Kind::Parse)),
             (Kind::Close, _) => Some(kept(Kind::Close)),
             (Kind::DescribeStatement, _) => Some(kept(Kind::DescribeStatement)),
-            (Kind::Sync | Kind::Own | Kind::Query | Kind::Say(_), _) => None,
+            (Kind::Sync | Kind::Own | Kind::Keep(_) | Kind::Query | Kind::Say(_), _) => None,
         }
     }
 
@@ -219,6 +259,10 @@ pub(super) struct Report {
     pub(super) copy_in: bool,
     /// What the steps that were done teach.
     pub(super) learned: Vec<Learn>,
+    /// Rows as they were, question by question.
+    pub(super) kept: Vec<Kept>,
+    /// Why such a question failed, where that was its own fault.
+    pub(super) not_kept: Option<ErrorResponse>,
 }
 
 /// The session's connection to production.
@@ -230,11 +274,20 @@ pub(super) struct Line {
     unnamed: u64,
     /// As the server last reported it.
     pub(super) standard_conforming_strings: bool,
+    /// What the agent hears when its unit is committed, and not before.
+    withheld: Option<BytesMut>,
 }
 
 impl Line {
     pub(super) fn new(reader: Reader, writer: Writer, cancel: CancelKey, strings: bool) -> Line {
-        Line { reader, writer, cancel, unnamed: OURS, standard_conforming_strings: strings }
+        Line {
+            reader,
+            writer,
+            cancel,
+            unnamed: OURS,
+            standard_conforming_strings: strings,
+            withheld: None,
+        }
     }
 
     /// Sends all steps at once and handles the answers as they come. Ends with the last step, or
@@ -250,7 +303,7 @@ impl Line {
         for step in &steps {
             bytes.extend_from_slice(&step.sends);
         }
-        let Line { reader, writer, standard_conforming_strings, .. } = self;
+        let Line { reader, writer, standard_conforming_strings, withheld, .. } = self;
         let send = async {
             match bytes.is_empty() {
                 true => Ok(()),
@@ -263,7 +316,7 @@ impl Line {
             steps: steps.into_iter().collect(),
             errors,
             failed: false,
-            withheld: None,
+            withheld,
             report: Report::default(),
         };
         let receive = landing.receive(reader);
@@ -274,6 +327,11 @@ impl Line {
             self.unnamed = OURS;
         }
         Ok(report)
+    }
+
+    /// What waited for a commit that does not come is not said.
+    pub(super) fn forget_withheld(&mut self) {
+        self.withheld = None;
     }
 
     /// Puts a Parse before each step that needs an unnamed statement that is not there.
@@ -304,7 +362,7 @@ struct Landing<'a> {
     errors: Errors,
     /// Production skips everything up to the next Sync.
     failed: bool,
-    withheld: Option<BytesMut>,
+    withheld: &'a mut Option<BytesMut>,
     report: Report,
 }
 
@@ -371,7 +429,15 @@ impl Landing<'_> {
                 let row = wire::row(&frame).map_err(|_| unexpected(&frame))?;
                 self.report.rows.push(row);
             }
-            (b'C' | b'I', Kind::Own) => self.done(),
+            (b'C' | b'I', Kind::Own | Kind::Keep(_)) => self.done(),
+            (b'1' | b'2' | b'3', Kind::Keep(_)) => {}
+            (b'T', Kind::Keep(asked)) => {
+                let columns = wire::columns(&frame).map_err(|_| unexpected(&frame))?;
+                let (asked, partial) = (asked.clone(), BytesMut::new());
+                let kept = Kept { asked, columns, rows: Vec::new(), bytes: 0, partial };
+                self.report.kept.push(kept);
+            }
+            (b'D', Kind::Keep(_)) => self.keep(&frame)?,
             (tag, kind) => match progress(tag, kind) {
                 Some(Progress::Part) => self.part(&frame)?,
                 Some(Progress::Done) => {
@@ -393,10 +459,17 @@ impl Landing<'_> {
                 let tag = wire::command_tag(frame).map_err(|_| unexpected(frame))?;
                 self.report.tags.push(tag);
                 if withholds && self.withheld.is_none() {
-                    self.withheld = Some(BytesMut::new());
+                    *self.withheld = Some(BytesMut::new());
                 }
             }
             b'G' => self.report.copy_in = true,
+            b't' => {
+                if let Some(prepared) = &step.describes {
+                    let types = wire::parameters(frame).map_err(|_| unexpected(frame))?;
+                    // A statement has its types from its Parse on: a second answer is the same.
+                    let _ = prepared.types.set(types);
+                }
+            }
             _ => {}
         }
         let wanted = match show {
@@ -410,8 +483,41 @@ impl Landing<'_> {
         Ok(())
     }
 
+    /// A row as it was.
+    fn keep(&mut self, frame: &Frame) -> Result<(), Broken> {
+        let Some(kept) = self.report.kept.last_mut() else { return Err(unexpected(frame)) };
+        kept.bytes = kept.bytes.saturating_add(frame.bytes().len() as u64);
+        if kept.bytes <= kept.asked.most {
+            kept.rows.push(wire::values(frame).map_err(|_| unexpected(frame))?);
+        }
+        Ok(())
+    }
+
+    /// Part of a row as it was, that is too long to come in one.
+    fn keep_part(&mut self, part: &[u8]) -> Result<(), Broken> {
+        let wrong = || {
+            let why = "a long row that is none".to_owned();
+            Broken::Upstream(ConnectionError::Protocol(why))
+        };
+        let kept = self.report.kept.last_mut().ok_or_else(wrong)?;
+        kept.bytes = kept.bytes.saturating_add(part.len() as u64);
+        if kept.bytes > kept.asked.most {
+            kept.partial.clear();
+            return Ok(());
+        }
+        kept.partial.extend_from_slice(part);
+        let whole = Framer::new(usize::MAX).next(&mut kept.partial).map_err(|_| wrong())?;
+        if let Some(frame) = whole {
+            kept.rows.push(wire::values(&frame).map_err(|_| wrong())?);
+        }
+        Ok(())
+    }
+
     /// A part of a long row: of the agent's, or nobody knows where it should go.
     fn long_row(&mut self, part: &[u8]) -> Result<(), Broken> {
+        if self.steps.front().is_some_and(|step| matches!(step.kind, Kind::Keep(_))) {
+            return self.keep_part(part);
+        }
         let executed = |step: &Step| matches!(step.kind, Kind::Execute) && step.show == Show::Agent;
         if !self.steps.front().is_some_and(executed) {
             let why = "a long row out of place".to_owned();
@@ -434,13 +540,18 @@ impl Landing<'_> {
     /// The server's error goes to the agent, whoever's statement it was; only the first one: what
     /// follows is about our own way out.
     fn error(&mut self, frame: &Frame) {
-        self.withheld = None;
+        *self.withheld = None;
         self.failed = true;
-        if self.report.error.is_none() {
-            if self.errors == Errors::Shown {
-                self.output.push(frame.bytes());
-            }
-            self.report.error = Some(ErrorResponse::read(frame).to_string());
+        if self.report.error.is_some() {
+            return;
+        }
+        let error = ErrorResponse::read(frame);
+        let keeps = self.steps.front().is_some_and(|step| matches!(step.kind, Kind::Keep(_)));
+        self.report.error = Some(error.to_string());
+        if keeps && is_of_the_question(&error) {
+            self.report.not_kept = Some(error);
+        } else if self.errors == Errors::Shown {
+            self.output.push(frame.bytes());
         }
     }
 
@@ -454,11 +565,19 @@ impl Landing<'_> {
     }
 
     fn show(&mut self, bytes: &[u8]) {
-        match &mut self.withheld {
+        match self.withheld.as_mut() {
             Some(withheld) => withheld.extend_from_slice(bytes),
             None => self.output.push(bytes),
         }
     }
+}
+
+/// Whether a question for rows failed for what it is. What the server says of its time, its locks
+/// or its connection it would have said of the agent's statement too.
+fn is_of_the_question(error: &ErrorResponse) -> bool {
+    error.code.starts_with("42")
+        || error.code.starts_with("0A")
+        || error.message.contains(Before::TOO_MANY)
 }
 
 enum Progress {

@@ -52,10 +52,7 @@ impl<G: Gate> Session<G> {
         if !pieces.iter().any(Piece::is_judged) {
             return self.run(pieces, last).await.map(|ran| ran.error.is_none());
         }
-        let proposal = match self.proposal(&pieces).await? {
-            Some(proposal) => proposal,
-            None => return Ok(false),
-        };
+        let (proposal, unit) = self.proposal(&pieces).await?;
         let effect = Effect::worst(proposal.actions.iter().map(Action::effect));
         let key = RequestKey::of(&self.caller.agent, &self.target, &proposal.payload);
         if let Some(said) = self.waits(effect, key) {
@@ -63,24 +60,24 @@ impl<G: Gate> Session<G> {
         }
         let shape = Shape::of(&pieces, self.tx);
         let echo = if effect > Effect::Read { Echo::of(&pieces) } else { Echo::default() };
+        self.remember(&proposal, unit, &pieces, shape).await?;
         let (admitted, receipt) = self.gate.admit(proposal, pieces).await;
         match admitted {
             Admitted::Allowed(permit) => {
                 if effect > Effect::Read {
                     self.receipts.push(receipt);
                 }
-                let ran = self.run(permit.spend(), last).await?;
-                if !matches!(self.tx, Tx::Open(_)) {
-                    let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
-                    self.settle(ran.error.is_none(), &words).await;
-                }
-                Ok(ran.error.is_none())
+                self.run_allowed(permit.spend(), last).await
+            }
+            Admitted::UpToCommit { permit, limits } => {
+                self.scales.limits = Some(limits);
+                self.receipts.push(receipt);
+                self.run_allowed(permit.spend(), last).await
             }
             Admitted::Done { change, at, outcome } => {
                 self.tell(change, &at, echo.steps(&outcome)).await?;
                 Ok(true)
             }
-            Admitted::UpToCommit { .. } => unreachable!(),
             Admitted::Refused(refusal) => {
                 self.note(&refusal, key);
                 self.refuse_in(refuse::refusal(&refusal), shape).await
@@ -88,7 +85,41 @@ impl<G: Gate> Session<G> {
         }
     }
 
-    async fn proposal(&mut self, pieces: &[Piece]) -> Result<Option<Proposal>, Broken> {
+    async fn run_allowed(&mut self, pieces: Vec<Piece>, last: bool) -> Result<bool, Broken> {
+        let ran = self.run(pieces, last).await?;
+        if !matches!(self.tx, Tx::Open(_)) {
+            let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
+            self.settle(ran.error.is_none(), &words).await;
+        }
+        Ok(ran.error.is_none())
+    }
+
+    /// Takes note of what is put to the gate, for when the whole transaction is weighed.
+    async fn remember(
+        &mut self,
+        proposal: &Proposal,
+        unit: Unit,
+        pieces: &[Piece],
+        shape: Shape,
+    ) -> Result<(), Broken> {
+        let effect = Effect::worst(proposal.actions.iter().map(Action::effect));
+        let session = pieces.iter().any(|piece| matches!(piece.class, Class::Session(_)));
+        if effect == Effect::Read && !session {
+            return Ok(());
+        }
+        let settings = match shape.inside {
+            true if self.is_well() && self.scales.is_empty() => self.settings(false).await?,
+            _ => unit.settings,
+        };
+        self.scales.begin(settings, shape.whole);
+        self.scales.remember(&proposal.actions, unit.statements);
+        if pieces.iter().any(|piece| matches!(piece.class, Class::CopyIn)) {
+            self.scales.is_partial();
+        }
+        Ok(())
+    }
+
+    async fn proposal(&mut self, pieces: &[Piece]) -> Result<(Proposal, Unit), Broken> {
         let actions: BTreeSet<Action> =
             pieces.iter().flat_map(|piece| piece.actions.iter().cloned()).collect();
         let effect = Effect::worst(actions.iter().map(Action::effect));
@@ -100,17 +131,19 @@ impl<G: Gate> Session<G> {
             _ => self.settings(true).await?,
         };
         let statements = pieces.iter().flat_map(|piece| piece.payload.iter().cloned()).collect();
-        let payload = Unit { statements, settings }.to_payload();
+        let unit = Unit { statements, settings };
+        let payload = unit.to_payload();
         // Rows that come over COPY are not in the payload: nobody could approve them.
         let copies = pieces.iter().any(|piece| matches!(piece.class, Class::CopyIn));
-        Ok(Some(Proposal {
+        let proposal = Proposal {
             caller: self.caller.clone(),
             target: self.target.clone(),
             actions: actions.into_iter().collect(),
             payload,
-            measurable: false,
+            measurable: pieces.iter().all(|piece| piece.measurable),
             approvable: shape.whole && !copies,
-        }))
+        };
+        Ok((proposal, unit))
     }
 
     /// The settings of the session, asked again where they may be others by now.
@@ -200,7 +233,7 @@ impl<G: Gate> Session<G> {
         )
     }
 
-    fn note(&mut self, refusal: &Refusal, key: RequestKey) {
+    pub(super) fn note(&mut self, refusal: &Refusal, key: RequestKey) {
         if let Refusal::Held { change, .. } = refusal {
             let keys = self.held.take().map(|held| held.keys).unwrap_or_default();
             let mut held = Held { change: *change, keys };

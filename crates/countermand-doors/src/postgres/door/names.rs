@@ -4,7 +4,7 @@ use crate::postgres::interpret::{Interpretation, Statement};
 use crate::postgres::unit::Parameter;
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// As many names as one session may have.
 const MOST: usize = 10_000;
@@ -24,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) statement: Option<Statement>,
     /// The Parse message, as it came.
     pub(super) parse: Bytes,
+    /// Types of the parameters as the server understands them, once it has said so.
+    pub(super) types: OnceLock<Vec<u32>>,
 }
 
 /// A portal: a statement with its parameters.

@@ -3,7 +3,7 @@
 use super::flight::{Kind, Learn, Show, Step, Unnamed};
 use super::names::{Bound, Names, Overlay, Prepared, only};
 use crate::postgres::interpret::{
-    CopyDirection, Interpretation, Role, SessionStatement, Statement, TransactionStatement,
+    Before, CopyDirection, Interpretation, Role, SessionStatement, Statement, TransactionStatement,
 };
 use crate::postgres::quoting::quoted;
 use crate::postgres::refuse::{CANNOT_JUDGE, FORBIDDEN, Said};
@@ -11,8 +11,12 @@ use crate::postgres::unit::{Parameter, UnitStatement};
 use crate::postgres::wire::{self, Bind, Frame, Malformed, Parse};
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
-use countermand_core::verb::postgres::EXECUTE;
-use std::sync::Arc;
+use countermand_core::verb::Verb;
+use countermand_core::verb::postgres::{
+    ADVANCE_SEQUENCE, ASSIGN_TRANSACTION_ID, DELETE, EXECUTE, INSERT, LOCK_ADVISORY, LOCK_ROWS,
+    NOTIFY, UPDATE,
+};
+use std::sync::{Arc, OnceLock};
 
 /// The largest unit that is judged, in bytes of its texts and parameters: a few messages can name
 /// a text many times.
@@ -47,6 +51,19 @@ pub(super) struct Piece {
     pub(super) actions: Vec<Action>,
     /// What of it a change would hold.
     pub(super) payload: Vec<UnitStatement>,
+    /// The rows that it changes, as a question for before.
+    pub(super) before: Option<Question>,
+    /// Whether all that it does is to rows, and undone by a rollback: it can be measured.
+    pub(super) measurable: bool,
+}
+
+/// The question of a piece, with what it needs of the piece's parameters.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) before: Before,
+    pub(super) parameters: Vec<Parameter>,
+    /// What its parameters are, where the client did not say: known when it runs.
+    pub(super) prepared: Option<Arc<Prepared>>,
 }
 
 /// Why messages do not become pieces.
@@ -65,7 +82,14 @@ impl From<Malformed> for Unfit {
 
 impl Piece {
     fn quiet() -> Piece {
-        Piece { class: Class::Quiet, steps: Vec::new(), actions: Vec::new(), payload: Vec::new() }
+        Piece {
+            class: Class::Quiet,
+            steps: Vec::new(),
+            actions: Vec::new(),
+            payload: Vec::new(),
+            before: None,
+            measurable: true,
+        }
     }
 
     /// Whether it may do anything at all that must be judged.
@@ -107,10 +131,12 @@ impl Piece {
             let arguments = statement.actions.iter().filter(|action| action.verb != EXECUTE);
             whole.actions.extend(arguments.cloned());
             self.class = class_of(&whole)?;
+            self.measurable = is_measurable(&whole);
             self.actions = whole.actions;
             return Ok(());
         }
         self.class = class_of(statement)?;
+        self.measurable = is_measurable(statement);
         self.actions = statement.actions.clone();
         if !matches!(self.class, Class::Transaction(_)) {
             self.payload.push(ran);
@@ -130,6 +156,11 @@ pub(super) fn of_query(meaning: Interpretation, names: &mut Names) -> Result<Vec
         let mut piece = Piece { steps: steps.into(), ..Piece::quiet() };
         let ran = UnitStatement { sql: statement.sql.clone(), parameters: Vec::new() };
         piece.take(&statement, ran, names, &over)?;
+        piece.before = statement.before.clone().map(|before| Question {
+            before,
+            parameters: Vec::new(),
+            prepared: None,
+        });
         if let Role::Session(session) = &statement.role {
             let last = piece.steps.last_mut().expect("a statement has steps");
             last.learn = Some(learn_session(session, &statement.sql, names, &mut over));
@@ -157,6 +188,7 @@ fn learn_session(
             oids: Vec::new(),
             statement: Some((**inner).clone()),
             parse: bytes::Bytes::new(),
+            types: OnceLock::new(),
         });
         over.prepared.insert(name.clone(), Some(prepared.clone()));
         return Learn::Prepared(name.clone(), prepared);
@@ -233,12 +265,22 @@ impl<'a> Builder<'a> {
         let id = self.names.next_id();
         // A copy: the frame would keep the whole buffer that it came in.
         let parse = bytes::Bytes::copy_from_slice(frame.bytes());
-        let prepared = Arc::new(Prepared { id, sql, prepare: None, oids, statement, parse });
+        let types = OnceLock::new();
+        let asks = statement.as_ref().and_then(|statement| statement.before.as_ref());
+        // What the client leaves open the server decides; the question needs to know it too.
+        let open = asks.is_some_and(|before| before.parameters() > 0) && !name.is_empty();
+        let prepared = Arc::new(Prepared { id, sql, prepare: None, oids, statement, parse, types });
         self.over.prepared.insert(name.clone(), Some(prepared.clone()));
         let unnamed = if name.is_empty() { Unnamed::Becomes(id) } else { Unnamed::Untouched };
         let step = self.push(Kind::Parse, frame);
         step.unnamed = unnamed;
-        step.learn = Some(Learn::Prepared(name, prepared));
+        step.learn = Some(Learn::Prepared(name.clone(), prepared.clone()));
+        if open {
+            let sends = described(&name).map_err(|_| Unfit::Malformed)?;
+            let mut step = Step::new(Kind::DescribeStatement, Show::Nobody, sends);
+            step.describes = Some(prepared);
+            self.current().steps.push(step);
+        }
         Ok(())
     }
 
@@ -256,6 +298,13 @@ impl<'a> Builder<'a> {
             self.pieces.push(Piece::quiet());
         }
         self.run(&bound).map_err(Unfit::Said)?;
+        // A portal that is run again later has changed its rows already.
+        let asks = bound.prepared.statement.as_ref().and_then(|ran| ran.before.clone());
+        self.current().before = asks.map(|before| Question {
+            before,
+            parameters: bound.parameters.clone(),
+            prepared: Some(bound.prepared.clone()),
+        });
         self.over.portals.insert(bind.portal.clone(), Some(bound.clone()));
         let unnamed = must_be(&bind.statement, &bound.prepared);
         let step = self.push(Kind::Bind, frame);
@@ -282,7 +331,9 @@ impl<'a> Builder<'a> {
         match wire::named(frame)? {
             (b'S', name) => {
                 let prepared = self.named(&name)?;
-                self.push(Kind::DescribeStatement, frame).unnamed = must_be(&name, &prepared);
+                let unnamed = must_be(&name, &prepared);
+                let step = self.push(Kind::DescribeStatement, frame);
+                (step.unnamed, step.describes) = (unnamed, Some(prepared));
             }
             (_, name) => {
                 self.portal(&name)?;
@@ -342,12 +393,39 @@ fn must_be(name: &str, prepared: &Prepared) -> Unnamed {
     }
 }
 
+/// Asks what the parameters of a named statement are.
+fn described(name: &str) -> std::io::Result<bytes::Bytes> {
+    let mut out = bytes::BytesMut::new();
+    postgres_protocol::message::frontend::describe(b'S', name, &mut out)?;
+    Ok(out.freeze())
+}
+
 fn too_large() -> Said {
     Said::error("54000", "what this unit would run is larger than 32 MiB").hint("Send it in parts.")
 }
 
 fn no_statement(name: &str) -> Said {
     Said::error("26000", format!("prepared statement \"{name}\" does not exist"))
+}
+
+/// Verbs whose effect is rows that the server counts, or nothing that stays.
+const MEASURABLE: [Verb; 8] = [
+    ADVANCE_SEQUENCE,
+    ASSIGN_TRANSACTION_ID,
+    DELETE,
+    INSERT,
+    LOCK_ADVISORY,
+    LOCK_ROWS,
+    NOTIFY,
+    UPDATE,
+];
+
+fn is_measurable(statement: &Statement) -> bool {
+    let counted =
+        |action: &Action| action.effect() == Effect::Read || MEASURABLE.contains(&action.verb);
+    statement.transactional
+        && (statement.undone_by_rollback || statement.effect() == Effect::Read)
+        && statement.actions.iter().all(counted)
 }
 
 /// What a statement is to its transaction. What no transaction of ours could contain is refused.

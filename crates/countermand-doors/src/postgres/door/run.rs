@@ -8,10 +8,13 @@
 
 use super::flight::{Broken, Errors, Kind, Report, Step};
 use super::gate::Gate;
+use super::measure;
 use super::piece::{Class, Piece};
 use super::session::{Open, Session, Tx};
+use super::weigh::Scales;
 use crate::postgres::interpret::{Modes, SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{CANNOT_JUDGE, Said};
+use crate::postgres::wire::ErrorResponse;
 
 const BEGIN_READING: &str = "BEGIN READ ONLY";
 const NO_XID: &str = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL";
@@ -26,12 +29,16 @@ pub(super) struct Ran {
     pub(super) error: Option<String>,
     /// What the server said of each statement.
     pub(super) tags: Vec<String>,
+    /// Why the rows that a statement would change could not be kept; it was not run, and the agent
+    /// does not know yet.
+    not_kept: Option<ErrorResponse>,
 }
 
 impl Ran {
-    fn add(&mut self, report: Report) {
+    pub(super) fn add(&mut self, report: Report) {
         self.tags.extend(report.tags);
         self.error = self.error.take().or(report.error);
+        self.not_kept = self.not_kept.take().or(report.not_kept);
     }
 }
 
@@ -63,6 +70,9 @@ impl<G: Gate> Session<G> {
         if ran.error.is_none() && !self.pending.is_empty() {
             ran.add(self.land().await?);
         }
+        if let Some(error) = ran.not_kept.take() {
+            self.too_much(&error).await?;
+        }
         if let (Some(why), Tx::Open(Open { ours: true, .. })) = (&ran.error, self.tx) {
             let why = why.clone();
             self.roll_back(&why).await?;
@@ -72,7 +82,7 @@ impl<G: Gate> Session<G> {
     }
 
     /// Whether statements are heard: no transaction has failed.
-    fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         matches!(self.tx, Tx::None | Tx::Open(Open { failed: false, .. }))
     }
 
@@ -114,6 +124,7 @@ impl<G: Gate> Session<G> {
             }
             Class::Transaction(TransactionStatement::Begin(Modes { read_only, .. })) => {
                 self.end_reading().await?;
+                self.forget_counts();
                 self.pending.extend(piece.steps);
                 let read_only = read_only == Some(true);
                 self.tx = Tx::Open(Open { read_only, ..Open::default() });
@@ -134,9 +145,17 @@ impl<G: Gate> Session<G> {
     /// unit, all is one.
     async fn write_in_ours(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
         self.end_reading().await?;
+        self.forget_counts();
         self.pending.push(Step::own("BEGIN"));
         self.tx = Tx::Open(Open { ours: true, wrote: true, ..Open::default() });
         self.write(piece, ran).await
+    }
+
+    /// Before a transaction begins: the server's counters show nothing of those before it.
+    fn forget_counts(&mut self) {
+        if std::mem::take(&mut self.counts_are_old) {
+            self.pending.push(measure::forget());
+        }
     }
 
     /// A read, outside any transaction of the agent's: all in one flight where nothing follows.
@@ -219,7 +238,14 @@ impl<G: Gate> Session<G> {
     /// Something that may stay: it goes with what follows, where nothing must be known first.
     async fn write(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
         let copies = matches!(piece.class, Class::CopyIn);
-        self.pending.extend(piece.steps);
+        self.counts_are_old |= self.must_be_weighed();
+        let question = piece.before.as_ref().and_then(|question| self.question(question));
+        let mut steps = piece.steps;
+        let runs = |step: &Step| matches!(step.kind, Kind::Execute);
+        if let (Some(question), Some(place)) = (question, steps.iter().position(runs)) {
+            steps.insert(place, question);
+        }
+        self.pending.extend(steps);
         if copies {
             ran.add(self.copy_in().await?);
         }
@@ -245,10 +271,17 @@ impl<G: Gate> Session<G> {
             }
             T::Commit { .. } | T::Rollback { .. } => {
                 let commits = matches!(transaction, T::Commit { .. });
+                let mut steps = piece.steps;
                 if commits {
                     self.unguard(open);
+                    if self.must_be_weighed() {
+                        let Some(weighed) = self.weigh(steps, ran).await? else {
+                            return self.end_unweighed(ran).await;
+                        };
+                        steps = weighed;
+                    }
                 }
-                self.pending.extend(piece.steps);
+                self.pending.extend(steps);
                 ran.add(self.land_for_good().await?);
                 if self.tx == Tx::None {
                     let committed = commits && ran.error.is_none();
@@ -270,11 +303,23 @@ impl<G: Gate> Session<G> {
                 ran.add(report);
             }
             _ => {
+                self.scales.nested |= matches!(transaction, T::Savepoint { .. });
                 self.unguard(open);
                 self.pending.extend(piece.steps);
                 ran.add(self.land().await?);
             }
         }
+        Ok(())
+    }
+
+    /// The agent's COMMIT ends its transaction, whatever became of it.
+    async fn end_unweighed(&mut self, ran: &mut Ran) -> Result<(), Broken> {
+        if let Some(error) = ran.not_kept.take() {
+            self.too_much(&error).await?;
+        } else if matches!(self.tx, Tx::Open(_)) {
+            self.roll_back("failed before its commit").await?;
+        }
+        self.tx = Tx::None;
         Ok(())
     }
 
@@ -365,9 +410,13 @@ impl<G: Gate> Session<G> {
             self.unguard(open);
         }
         self.withhold();
-        let mut commit = Step::own("COMMIT");
-        commit.releases = true;
-        self.pending.push(commit);
+        let mut commit = vec![Step::own("COMMIT")];
+        commit[0].releases = true;
+        if self.must_be_weighed() {
+            let Some(weighed) = self.weigh(commit, ran).await? else { return Ok(()) };
+            commit = weighed;
+        }
+        self.pending.extend(commit);
         ran.add(self.land_for_good().await?);
         if self.tx == Tx::None {
             let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
@@ -394,6 +443,7 @@ impl<G: Gate> Session<G> {
 
     /// Writes whose end is known now.
     pub(super) async fn settle(&mut self, ok: bool, words: &str) {
+        self.scales = Scales::default();
         for receipt in std::mem::take(&mut self.receipts) {
             self.gate.settle(receipt, ok, words.to_owned()).await;
         }

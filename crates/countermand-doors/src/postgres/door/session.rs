@@ -7,6 +7,7 @@ use super::limits::Limits;
 use super::names::Names;
 use super::output::Output;
 use super::piece::{self, Builder, Unfit};
+use super::weigh::Scales;
 use crate::postgres::interpret::{Interpretation, SessionStatement, Settings};
 use crate::postgres::refuse::Said;
 use crate::postgres::target::connection::{ConnectionError, Reader};
@@ -76,6 +77,10 @@ pub(super) struct Session<G: Gate> {
     pub(super) strings_touched: bool,
     /// `standard_conforming_strings` as the unnamed statement was read under it.
     strings: bool,
+    /// What the open transaction has done that must be weighed.
+    pub(super) scales: Scales,
+    /// A transaction that wrote has ended, and the server's counters still show it.
+    pub(super) counts_are_old: bool,
     /// Writes whose end is not known yet.
     pub(super) receipts: Vec<G::Receipt>,
     /// Whether something of the agent's runs, which a cancel may stop.
@@ -120,6 +125,8 @@ impl<G: Gate> Session<G> {
             settings: None,
             strings_touched: false,
             strings,
+            scales: Scales::default(),
+            counts_are_old: false,
             receipts: Vec::new(),
             busy,
             batch: Vec::new(),
@@ -318,6 +325,7 @@ impl<G: Gate> Session<G> {
             return Err(Broken::Fatal(said));
         }
         self.output.put(|out| said.encode(out));
+        self.line.forget_withheld();
         self.pending.clear();
         if let Tx::Open(open) = self.tx {
             self.roll_back("refused").await?;
@@ -328,6 +336,7 @@ impl<G: Gate> Session<G> {
 
     /// Takes note of what a flight did.
     pub(super) fn learn(&mut self, report: &mut Report) {
+        self.keep(report);
         for learned in std::mem::take(&mut report.learned) {
             match learned {
                 Learn::Prepared(name, prepared) => self.names.prepare(name, prepared),

@@ -119,6 +119,7 @@ fn opaque(sql: &str, why: String) -> Statement {
         role: Role::Plain,
         actions: vec![Action::new(verb::NOT_UNDERSTOOD, name::this_database())],
         copy: None,
+        before: None,
         undone_by_rollback: false,
         transactional: true,
         why: vec![why],

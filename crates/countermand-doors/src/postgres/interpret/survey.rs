@@ -10,7 +10,7 @@ use pg_query::{NodeEnum, NodeRef};
 
 use super::session::{self, About, SessionStatement};
 use super::tree::{Visitor, Walk};
-use super::{CopyDirection, Role, Statement, alter, define, name, rows};
+use super::{CopyDirection, Role, Statement, alter, before, define, name, rows};
 
 /// Reasons beyond this many say nothing new to people.
 const MAX_WHY: usize = 20;
@@ -19,7 +19,7 @@ const MAX_WHY: usize = 20;
 pub(super) fn statement(sql: &str, node: &Node) -> Statement {
     let mut survey = Survey::default();
     let role = survey.read(sql, node);
-    survey.finish(sql, role)
+    Statement { before: before::of(node), ..survey.finish(sql, role) }
 }
 
 /// What has been seen of a statement so far.
@@ -148,6 +148,7 @@ impl Survey {
             role,
             actions: self.actions,
             copy: self.copy,
+            before: None,
             undone_by_rollback: undone,
             transactional: !self.outside_transactions,
             why: self.why,

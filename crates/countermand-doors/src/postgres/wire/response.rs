@@ -122,6 +122,59 @@ pub fn row(frame: &Frame) -> Result<Row, Malformed> {
     Ok(row)
 }
 
+/// `DataRow`, as it came: in whatever format was asked for.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn values(frame: &Frame) -> Result<Vec<Option<Bytes>>, Malformed> {
+    let mut body = Body::of(frame, b'D')?;
+    let values = body.list("the columns", |body| body.value("a column"))?;
+    body.end()?;
+    Ok(values)
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name in the result.
+    pub name: String,
+    /// The table that it is a column of, by OID; 0 where it is none's.
+    pub table: u32,
+    /// Its type's OID.
+    pub kind: u32,
+}
+
+/// `RowDescription`.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn columns(frame: &Frame) -> Result<Vec<Column>, Malformed> {
+    let mut body = Body::of(frame, b'T')?;
+    let columns = body.list("the columns", |body| {
+        let name = body.text("a column's name")?;
+        let table = body.u32("its table")?;
+        body.i16("its number")?;
+        let kind = body.u32("its type")?;
+        body.i16("its size")?;
+        body.i32("its modifier")?;
+        body.i16("its format")?;
+        Ok(Column { name, table, kind })
+    })?;
+    body.end()?;
+    Ok(columns)
+}
+
+/// `ParameterDescription`: the types of a statement's parameters, by OID.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn parameters(frame: &Frame) -> Result<Vec<u32>, Malformed> {
+    let mut body = Body::of(frame, b't')?;
+    let types = body.list("the parameters", |body| body.u32("a type"))?;
+    body.end()?;
+    Ok(types)
+}
+
 /// `ErrorResponse`, and `NoticeResponse`: the server's words. Hostile text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]

@@ -1,0 +1,373 @@
+//! What the open transaction has done, asked of the server itself.
+//!
+//! Rows: the counters that the server keeps for this transaction, of every relation that it has
+//! locked for writing, and of every catalogue. Every name and operator is qualified: a schema of
+//! the agent's choosing shadows nothing here.
+
+use super::flight::{Kept, Step};
+use crate::postgres::images::{ChangedRows, ImageColumn, Images, KeptRow, Value};
+use bytes::Bytes;
+use countermand_core::limits::{Tally, Written};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Makes what was deferred happen now.
+const NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+/// Objects with a lower OID came with the server.
+const FIRST_NORMAL: u32 = 16384;
+/// The columns before those of the table, in a question for rows as they are.
+const SYSTEM: usize = 3;
+/// The columns after them: the number of the row, and the guard of its limit.
+const OWN: usize = 2;
+
+/// One row about the transaction, then one for each relation that it changed. The last column of
+/// the first row makes the server forget these counters at the next end of a transaction.
+const MEASURE: &str = "\
+WITH countermand_locks AS MATERIALIZED (
+  SELECT k.locktype, k.relation, k.transactionid, k.mode
+  FROM pg_catalog.pg_locks k
+  WHERE k.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND k.granted)
+SELECT NULL::pg_catalog.text,
+  pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text,
+  (SELECT pg_catalog.json_agg(k.transactionid::pg_catalog.text)::pg_catalog.text
+   FROM countermand_locks k
+   WHERE k.locktype OPERATOR(pg_catalog.=) 'transactionid'
+     AND k.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'),
+  pg_catalog.current_setting('track_counts'),
+  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors c WHERE c.is_holdable)::pg_catalog.text,
+  NULL, NULL, NULL, NULL, NULL, pg_catalog.pg_stat_force_next_flush()::pg_catalog.text
+UNION ALL
+SELECT r.oid::pg_catalog.text,
+  pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)),
+  c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text,
+  r.inserted::pg_catalog.text, r.updated::pg_catalog.text, r.deleted::pg_catalog.text,
+  (SELECT pg_catalog.json_agg(a.attname)::pg_catalog.text FROM pg_catalog.pg_index i
+   JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+     AND a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[])
+   WHERE i.indrelid OPERATOR(pg_catalog.=) r.oid AND i.indisprimary),
+  (SELECT pg_catalog.json_agg(a.attname)::pg_catalog.text FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid OPERATOR(pg_catalog.=) r.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''),
+  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits h
+   WHERE h.inhrelid OPERATOR(pg_catalog.=) r.oid AND NOT c.relispartition)::pg_catalog.text,
+  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger t
+   WHERE t.tgrelid OPERATOR(pg_catalog.=) r.oid AND t.tgdeferrable AND NOT t.tgisinternal)
+   ::pg_catalog.text
+FROM (
+  SELECT l.oid, pg_catalog.pg_stat_get_xact_tuples_inserted(l.oid) AS inserted,
+    pg_catalog.pg_stat_get_xact_tuples_updated(l.oid) AS updated,
+    pg_catalog.pg_stat_get_xact_tuples_deleted(l.oid) AS deleted
+  FROM (
+    SELECT k.relation AS oid FROM countermand_locks k
+    WHERE k.locktype OPERATOR(pg_catalog.=) 'relation' AND k.mode OPERATOR(pg_catalog.<>)
+      ALL (ARRAY['AccessShareLock', 'RowShareLock']::pg_catalog.text[])
+    UNION SELECT c.oid FROM pg_catalog.pg_class c
+    WHERE c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
+      AND c.relkind OPERATOR(pg_catalog.=) 'r'
+      AND c.oid OPERATOR(pg_catalog.<>) 2619::pg_catalog.oid) l) r
+LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE r.inserted OPERATOR(pg_catalog.>) 0 OR r.updated OPERATOR(pg_catalog.>) 0
+  OR r.deleted OPERATOR(pg_catalog.>) 0 OR c.relkind OPERATOR(pg_catalog.=) 'f'";
+
+/// The steps whose answer is a [`Measure`].
+pub(super) fn steps() -> [Step; 2] {
+    [Step::own(NOW), Step::own(MEASURE)]
+}
+
+/// Makes the server forget the counters of transactions that have ended: outside of any.
+pub(super) fn forget() -> Step {
+    Step::query("SELECT pg_catalog.pg_stat_force_next_flush()")
+}
+
+/// What a transaction has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measure {
+    /// Its full number; none where it has written nothing.
+    transaction: Option<u64>,
+    numbers: Vec<u32>,
+    relations: BTreeMap<u32, Relation>,
+    odd: Vec<String>,
+    /// Something deferred may defer more.
+    pub(super) defers: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Relation {
+    name: String,
+    tally: Tally,
+    key: Vec<String>,
+    generated: Vec<String>,
+    /// Its rows have columns that its parent has not.
+    inherits: bool,
+}
+
+/// The answer is not of the form that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the server's counters cannot be read")]
+pub(super) struct Unreadable;
+
+impl Measure {
+    /// Of the rows of [`MEASURE`].
+    pub(super) fn of(rows: Vec<Vec<Option<String>>>) -> Result<Measure, Unreadable> {
+        let mut measure = Measure::default();
+        let mut seen = false;
+        for row in rows {
+            let row = <[Option<String>; 11]>::try_from(row).map_err(|_| Unreadable)?;
+            match &row[0] {
+                None => {
+                    seen = true;
+                    measure.transaction(row)?;
+                }
+                Some(_) => measure.relation(row)?,
+            }
+        }
+        if seen { Ok(measure) } else { Err(Unreadable) }
+    }
+
+    fn transaction(&mut self, row: [Option<String>; 11]) -> Result<(), Unreadable> {
+        let [_, number, numbers, counts, holdable, ..] = row;
+        let number = number.map(|number| number.parse()).transpose();
+        self.transaction = number.map_err(|_| Unreadable)?;
+        for number in strings(numbers)? {
+            self.numbers.push(number.parse().map_err(|_| Unreadable)?);
+        }
+        if counts.as_deref() != Some("on") {
+            self.odd.push("`track_counts` is off: nothing can be measured".into());
+        }
+        if holdable.as_deref() != Some("0") {
+            let why = "it leaves a cursor WITH HOLD, whose query would run inside the commit";
+            self.odd.push(why.into());
+        }
+        Ok(())
+    }
+
+    fn relation(&mut self, row: [Option<String>; 11]) -> Result<(), Unreadable> {
+        let [
+            oid,
+            name,
+            kind,
+            persistence,
+            inserted,
+            updated,
+            deleted,
+            key,
+            generated,
+            parents,
+            late,
+        ] = row;
+        let number = |text: Option<String>| text?.parse::<u64>().ok();
+        let oid: u32 = oid.ok_or(Unreadable)?.parse().map_err(|_| Unreadable)?;
+        let count = |text| number(text).ok_or(Unreadable);
+        let tally = Tally {
+            inserted: count(inserted)?,
+            updated: count(updated)?,
+            deleted: count(deleted)?,
+            kept: 0,
+        };
+        self.defers |= number(late) != Some(0);
+        match (kind.as_deref(), persistence.as_deref()) {
+            _ if oid < FIRST_NORMAL => {
+                let name = name.unwrap_or_default();
+                self.odd.push(format!("it changed the catalogue {name}, not only rows"));
+            }
+            (Some("f"), _) => {
+                let name = name.unwrap_or_default();
+                let why = format!(
+                    "it writes to the foreign table {name}, and what that does elsewhere cannot \
+                     be measured"
+                );
+                self.odd.push(why);
+            }
+            // Overflow of rows that are counted themselves; tables that are this session's alone.
+            (Some("t"), _) | (_, Some("t")) => {}
+            (Some(_), _) => {
+                let relation = Relation {
+                    name: name.ok_or(Unreadable)?,
+                    tally,
+                    key: strings(key)?,
+                    generated: strings(generated)?,
+                    inherits: number(parents) != Some(0),
+                };
+                self.relations.insert(oid, relation);
+            }
+            (None, _) => self.odd.push("it dropped a table".into()),
+        }
+        Ok(())
+    }
+
+    /// Whether rows were changed or added at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.relations.is_empty() && self.odd.is_empty()
+    }
+
+    /// What it did, weighed against what is kept of it.
+    pub(super) fn written(&self, kept: &[Kept]) -> Written {
+        let mut written = Written { odd: self.odd.clone(), ..Written::default() };
+        written.kept_bytes = kept.iter().map(|kept| kept.bytes).fold(0, u64::saturating_add);
+        let versions = versions(kept);
+        for (oid, relation) in &self.relations {
+            let tally = Tally {
+                kept: versions.iter().filter(|(table, _)| table == oid).count() as u64,
+                ..relation.tally
+            };
+            written.tables.insert(relation.name.clone(), tally);
+            if tally.changed() > 0 {
+                written.odd.extend(relation.irrevocable(*oid, kept));
+            }
+        }
+        written
+    }
+
+    /// Questions whose answer must be 0 where the rows that are kept are those that were changed:
+    /// of the versions that were kept none may be visible any more. For conditions that can mean
+    /// other rows a moment later.
+    pub(super) fn doubts(&self, kept: &[Kept]) -> Vec<String> {
+        let mut places: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for kept in kept.iter().filter(|kept| !kept.asked.plain) {
+            for (table, place) in kept.rows.iter().filter_map(|row| version(row)) {
+                places.entry(table).or_default().push(words(place));
+            }
+        }
+        let question = |(table, places): (u32, Vec<String>)| {
+            let name = &self.relations.get(&table)?.name;
+            let places: Vec<String> = places.iter().map(|place| format!("\"{place}\"")).collect();
+            Some(format!(
+                "SELECT pg_catalog.count(*) FROM ONLY {name} WHERE ctid OPERATOR(pg_catalog.=) \
+                 ANY ('{{{}}}'::pg_catalog.tid[])",
+                places.join(",")
+            ))
+        };
+        places.into_iter().filter_map(question).collect()
+    }
+
+    /// Questions for the numbers of subtransactions that have ended, by the rows that they wrote:
+    /// the server keeps them in no list. A row in progress that we can see is our own.
+    pub(super) fn subtransactions(&self) -> Vec<String> {
+        let Some(top) = self.transaction else { return Vec::new() };
+        let (epoch, low) = (top & !u64::from(u32::MAX), top & u64::from(u32::MAX));
+        let question = |relation: &Relation| {
+            format!(
+                "SELECT DISTINCT x.xmin::pg_catalog.text FROM ONLY {} x \
+                 WHERE x.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>) {low} \
+                 AND pg_catalog.pg_xact_status((x.xmin::pg_catalog.text::pg_catalog.int8 \
+                   OPERATOR(pg_catalog.+) {epoch})::pg_catalog.text::pg_catalog.xid8) \
+                 OPERATOR(pg_catalog.=) 'in progress'",
+                relation.name
+            )
+        };
+        self.relations.values().map(question).collect()
+    }
+
+    /// Adds the answers to [`Measure::subtransactions`].
+    pub(super) fn wrote_as(&mut self, rows: Vec<Vec<Option<String>>>) {
+        let numbers = rows.into_iter().flatten().flatten();
+        self.numbers.extend(numbers.filter_map(|number| number.parse::<u32>().ok()));
+        self.numbers.sort_unstable();
+        self.numbers.dedup();
+    }
+
+    /// What takes it back.
+    pub(super) fn images(&self, kept: Vec<Kept>) -> Option<Images> {
+        let transaction = self.transaction?;
+        let inserted = self.relations.iter().filter(|(_, relation)| relation.tally.inserted > 0);
+        let inserted = inserted
+            .map(|(oid, relation)| (*oid, (relation.name.clone(), relation.tally.inserted)));
+        Some(Images {
+            transaction,
+            numbers: self.numbers.clone(),
+            inserted: inserted.collect(),
+            changed: kept.into_iter().flat_map(|kept| self.changed(kept)).collect(),
+        })
+    }
+
+    /// Rows of one statement, table by table.
+    fn changed(&self, kept: Kept) -> Vec<ChangedRows> {
+        let mut tables: BTreeMap<u32, Vec<Vec<Option<Bytes>>>> = BTreeMap::new();
+        for row in kept.rows {
+            if let Some((table, _)) = version(&row) {
+                tables.entry(table).or_default().push(row);
+            }
+        }
+        let last = kept.columns.len().saturating_sub(OWN);
+        let columns = kept.columns.get(SYSTEM..last).unwrap_or_default();
+        let rows_of = |(table, rows): (u32, Vec<Vec<Option<Bytes>>>)| {
+            let relation = self.relations.get(&table)?;
+            let own = |name: &String| !relation.generated.contains(name);
+            let kept_columns = columns.iter().filter(|column| own(&column.name));
+            let row = |values: Vec<Option<Bytes>>| {
+                let own = columns.iter().zip(&values[SYSTEM..]);
+                let own = own.filter(|(column, _)| !relation.generated.contains(&column.name));
+                let values =
+                    own.map(|(_, value)| Value(value.as_ref().map(|bytes| bytes.to_vec())));
+                KeptRow { xmin: 0, values: values.collect() }
+            };
+            Some(ChangedRows {
+                table,
+                name: relation.name.clone(),
+                columns: kept_columns
+                    .map(|column| ImageColumn { name: column.name.clone(), kind: column.kind })
+                    .collect(),
+                key: relation.key.clone(),
+                deleted: kept.asked.deletes,
+                rows: rows
+                    .into_iter()
+                    .map(|values| KeptRow {
+                        xmin: number(values.get(2)).unwrap_or(0),
+                        ..row(values)
+                    })
+                    .collect(),
+            })
+        };
+        tables.into_iter().filter_map(rows_of).collect()
+    }
+}
+
+impl Relation {
+    /// Why its rows could not be brought back as they were.
+    fn irrevocable(&self, oid: u32, kept: &[Kept]) -> Vec<String> {
+        let mut why = Vec::new();
+        let name = &self.name;
+        if self.inherits {
+            why.push(format!(
+                "{name} inherits from another table, and its rows are not kept whole"
+            ));
+        }
+        if self.tally.updated > 0 && self.key.is_empty() {
+            why.push(format!("{name} has no primary key by which its rows could be found again"));
+        }
+        let of = |kept: &&Kept| {
+            kept.rows.iter().any(|row| version(row).is_some_and(|(table, _)| table == oid))
+        };
+        let sets: BTreeSet<&String> =
+            kept.iter().filter(of).flat_map(|kept| &kept.asked.sets).collect();
+        if let Some(column) = self.key.iter().find(|column| sets.contains(column)) {
+            why.push(format!("it changes `{column}`, by which the rows of {name} are found again"));
+        }
+        why
+    }
+}
+
+/// The versions of rows that are kept: table and place.
+fn versions(kept: &[Kept]) -> BTreeSet<(u32, [u8; 6])> {
+    kept.iter().flat_map(|kept| &kept.rows).filter_map(|row| version(row)).collect()
+}
+
+fn version(row: &[Option<Bytes>]) -> Option<(u32, [u8; 6])> {
+    let place = row.get(1)?.as_deref()?.try_into().ok()?;
+    Some((number(row.first())?, place))
+}
+
+fn number(value: Option<&Option<Bytes>>) -> Option<u32> {
+    Some(u32::from_be_bytes(value?.as_deref()?.try_into().ok()?))
+}
+
+/// A place as the server writes it: `(block,offset)`.
+fn words([a, b, c, d, e, f]: [u8; 6]) -> String {
+    format!("({},{})", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
+}
+
+fn strings(json: Option<String>) -> Result<Vec<String>, Unreadable> {
+    match json {
+        None => Ok(Vec::new()),
+        Some(json) => serde_json::from_str(&json).map_err(|_| Unreadable),
+    }
+}

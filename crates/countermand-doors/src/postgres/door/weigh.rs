@@ -1,0 +1,307 @@
+//! Before a commit: what the transaction did is measured and put to the gate.
+//!
+//! A unit that could flow runs up to its commit, with the rows that it changes read first, in the
+//! same flight. Then the server's own counters say what it did. What is small and kept commits;
+//! anything else is rolled back, and held whole.
+
+use super::flight::{Asked, Broken, Kept, Kind, Report, Show, Step};
+use super::gate::{Admitted, Gate, Right as _};
+use super::measure::{self, Measure};
+use super::piece::Question;
+use super::run::Ran;
+use super::session::Session;
+use crate::postgres::interpret::Before;
+use crate::postgres::refuse::{self, CANNOT_JUDGE, Said};
+use crate::postgres::unit::{Parameter, Unit, UnitStatement};
+use crate::postgres::wire::ErrorResponse;
+use bytes::{Bytes, BytesMut};
+use countermand_core::action::Action;
+use countermand_core::limits::{Beyond, Limits};
+use countermand_core::request::RequestKey;
+use countermand_engine::{Images, Proposal, Weighing};
+use postgres_protocol::IsNull;
+use postgres_protocol::message::frontend;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The names that our questions have on the server.
+const NAME: &str = "countermand_before";
+/// The type of a parameter that a question does not use: `text`.
+const TEXT: u32 = 25;
+/// More deferred work than this many passes brings to light counts as hiding.
+const PASSES: usize = 3;
+/// The largest transaction that is held whole, in bytes of its texts and parameters.
+const MAX_WHOLE: usize = 32 * 1024 * 1024;
+
+/// What the open transaction has done that must be weighed.
+#[derive(Debug, Default)]
+pub(super) struct Scales {
+    /// How much of it may flow; none where nothing is to be weighed.
+    pub(super) limits: Option<Limits>,
+    pub(super) actions: BTreeSet<Action>,
+    statements: Vec<UnitStatement>,
+    settings: BTreeMap<String, String>,
+    bytes: usize,
+    /// It had savepoints: its rows carry more than one number.
+    pub(super) nested: bool,
+    /// All of it came in one message.
+    one_message: bool,
+    /// Not all of it is known: it cannot be held whole.
+    partial: bool,
+    kept: Vec<Kept>,
+}
+
+impl Scales {
+    pub(super) fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
+    /// Settings as they were before anything of it ran; `whole`: nothing follows it in another
+    /// message.
+    pub(super) fn begin(&mut self, settings: BTreeMap<String, String>, whole: bool) {
+        if self.is_empty() {
+            (self.settings, self.one_message) = (settings, whole);
+        }
+    }
+
+    /// Takes note of what is about to run in the transaction.
+    pub(super) fn remember(&mut self, actions: &[Action], statements: Vec<UnitStatement>) {
+        self.actions.extend(actions.iter().cloned());
+        let size = |statement: &UnitStatement| {
+            let values = statement.parameters.iter().filter_map(|p| p.value.as_ref());
+            statement.sql.len() + values.map(String::len).sum::<usize>()
+        };
+        self.bytes += statements.iter().map(size).sum::<usize>();
+        if self.bytes > MAX_WHOLE {
+            self.partial = true;
+            self.statements.clear();
+        } else {
+            self.statements.extend(statements);
+        }
+    }
+
+    /// It holds something that is not in its texts.
+    pub(super) fn is_partial(&mut self) {
+        self.partial = true;
+    }
+}
+
+impl<G: Gate> Session<G> {
+    /// The question for the rows that a piece changes, as a step before it runs.
+    pub(super) fn question(&self, question: &Question) -> Option<Step> {
+        let limits = self.scales.limits?;
+        let Question { before, parameters, prepared } = question;
+        let learned = prepared.as_ref().and_then(|prepared| prepared.types.get());
+        let sends = asks(before, parameters, learned, limits.rows)?;
+        let asked = Asked {
+            sets: before.sets().clone(),
+            deletes: before.sets().is_empty(),
+            plain: before.is_plain(),
+            most: limits.kept_bytes,
+        };
+        Some(Step::new(Kind::Keep(asked), Show::Nobody, sends))
+    }
+
+    /// Takes what a flight has kept.
+    pub(super) fn keep(&mut self, report: &mut Report) {
+        self.scales.kept.append(&mut report.kept);
+    }
+
+    /// Whether the open transaction waits for a yes before its commit.
+    pub(super) fn must_be_weighed(&self) -> bool {
+        self.scales.limits.is_some()
+    }
+
+    /// Weighs the open transaction, and gives `commit` back when it may be done. None where the
+    /// agent has an error instead, and production was rolled back.
+    pub(super) async fn weigh(
+        &mut self,
+        commit: Vec<Step>,
+        ran: &mut Ran,
+    ) -> Result<Option<Vec<Step>>, Broken> {
+        let Some(mut measure) = self.measure(ran).await? else {
+            return Ok(None);
+        };
+        if self.scales.nested {
+            self.subtransactions(&mut measure).await?;
+        }
+        let scales = std::mem::take(&mut self.scales);
+        let mut written = measure.written(&scales.kept);
+        written.odd.extend(self.doubts(&measure, &scales.kept).await?);
+        let whole = self.whole(&scales);
+        let images = match measure.is_empty() {
+            true => None,
+            false => measure.images(scales.kept).map(|images| Images {
+                transaction: images.transaction.to_string(),
+                body: images.to_body(),
+            }),
+        };
+        let receipts = std::mem::take(&mut self.receipts);
+        let key = RequestKey::of(&self.caller.agent, &self.target, &whole.payload);
+        let weighing = Weighing { whole, written, images };
+        let (admitted, receipt) = self.gate.weigh(weighing, receipts, commit).await;
+        self.receipts.push(receipt);
+        match admitted {
+            Admitted::Allowed(permit) => {
+                self.counts_are_old = false;
+                Ok(Some(permit.spend()))
+            }
+            other => {
+                ran.error = Some("rolled back: it is not small, or could not be taken back".into());
+                self.deny(other, key).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says why a unit that ran does not commit.
+    async fn deny<P>(&mut self, admitted: Admitted<P>, key: RequestKey) -> Result<(), Broken> {
+        let said = match admitted {
+            Admitted::Refused(refusal) => {
+                self.note(&refusal, key);
+                refuse::refusal(&refusal)
+            }
+            Admitted::Done { change, at, .. } => {
+                let words = format!("executed already as change {change} at {at}");
+                Said::error(CANNOT_JUDGE, words).hint("Look at what is there before asking again.")
+            }
+            _ => Said::error(CANNOT_JUDGE, "what it did could not be weighed"),
+        };
+        self.fail(said).await
+    }
+
+    /// A question for rows failed: the statement was not run, and its transaction is over.
+    pub(super) async fn too_much(&mut self, error: &ErrorResponse) -> Result<(), Broken> {
+        let scales = std::mem::take(&mut self.scales);
+        let limit = scales.limits.unwrap_or_default().rows;
+        let beyond = match error.message.contains(Before::TOO_MANY) {
+            true => Beyond::Rows { changed: limit.saturating_add(1), limit },
+            false => Beyond::Odd {
+                what: format!("the rows that it changes cannot be kept beforehand: {error}"),
+            },
+        };
+        let whole = self.whole(&scales);
+        let whole = Proposal { approvable: whole.approvable && scales.one_message, ..whole };
+        let key = RequestKey::of(&self.caller.agent, &self.target, &whole.payload);
+        let admitted = self.gate.too_much(whole, vec![beyond]).await;
+        self.deny(admitted, key).await
+    }
+
+    fn whole(&self, scales: &Scales) -> Proposal {
+        let (statements, settings) = (scales.statements.clone(), scales.settings.clone());
+        Proposal {
+            caller: self.caller.clone(),
+            target: self.target.clone(),
+            actions: scales.actions.iter().cloned().collect(),
+            payload: Unit { statements, settings }.to_payload(),
+            measurable: true,
+            approvable: !scales.partial,
+        }
+    }
+
+    /// What the transaction did, with everything deferred already done. None where something
+    /// failed: the agent has the error, or `ran` has what it is to be told.
+    async fn measure(&mut self, ran: &mut Ran) -> Result<Option<Measure>, Broken> {
+        let mut last: Option<Measure> = None;
+        for _ in 0..PASSES {
+            self.pending.extend(measure::steps());
+            let mut report = self.land().await?;
+            let rows = std::mem::take(&mut report.rows);
+            ran.add(report);
+            if ran.error.is_some() {
+                return Ok(None);
+            }
+            let measured = Measure::of(rows).map_err(|unreadable| {
+                Broken::Fatal(Said::fatal(CANNOT_JUDGE, format!("cannot judge: {unreadable}")))
+            })?;
+            if !measured.defers || last.as_ref() == Some(&measured) {
+                return Ok(Some(measured));
+            }
+            last = Some(measured);
+        }
+        let words = "cannot judge: its deferred triggers defer more each time they run";
+        ran.error = Some(words.to_owned());
+        self.fail(Said::error(CANNOT_JUDGE, words)).await?;
+        Ok(None)
+    }
+
+    /// A row whose number stays unknown is taken for somebody else's, and left alone when the rest
+    /// is taken back.
+    async fn subtransactions(&mut self, measure: &mut Measure) -> Result<(), Broken> {
+        let mut steps: Vec<Step> =
+            measure.subtransactions().iter().map(|sql| Step::own(sql)).collect();
+        steps.push(Step::sync());
+        let report = self.fly_silently(steps).await?;
+        if let Some(error) = report.error {
+            return Err(Broken::Fatal(Said::fatal(CANNOT_JUDGE, format!("cannot judge: {error}"))));
+        }
+        measure.wrote_as(report.rows);
+        Ok(())
+    }
+
+    /// Where a condition could mean other rows a moment later: whether the rows that were kept are
+    /// those that were changed.
+    async fn doubts(&mut self, measure: &Measure, kept: &[Kept]) -> Result<Vec<String>, Broken> {
+        let questions = measure.doubts(kept);
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut steps: Vec<Step> = questions.iter().map(|sql| Step::own(sql)).collect();
+        steps.push(Step::sync());
+        let asked = questions.len();
+        let report = self.fly_silently(steps).await?;
+        let none = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("0");
+        if report.rows.len() == asked && report.rows.iter().all(none) {
+            return Ok(Vec::new());
+        }
+        let why = "its condition meant other rows when it ran than a moment before, so what it \
+                   changed is not kept";
+        Ok(vec![why.to_owned()])
+    }
+}
+
+/// The messages of a question. None where the types of its parameters are not known, and their
+/// bytes could be read as something else.
+fn asks(
+    before: &Before,
+    parameters: &[Parameter],
+    learned: Option<&Vec<u32>>,
+    most: u64,
+) -> Option<Bytes> {
+    let count = before.parameters() as usize;
+    let mut types = Vec::with_capacity(count);
+    let mut values = Vec::with_capacity(count);
+    for (index, number) in (1..).take(count).enumerate() {
+        if !before.uses(number) {
+            types.push(TEXT);
+            values.push((0, None));
+            continue;
+        }
+        let given = parameters.get(index)?;
+        let declared = Some(given.oid).filter(|oid| *oid != 0);
+        let oid = declared.or_else(|| learned?.get(index).copied()).unwrap_or(0);
+        if oid == 0 && given.format != 0 {
+            return None;
+        }
+        types.push(oid);
+        let value = given.value.as_ref().map(hex::decode).transpose().ok()?;
+        values.push((given.format, value));
+    }
+    let mut out = BytesMut::new();
+    frontend::close(b'S', NAME, &mut out).ok()?;
+    frontend::close(b'P', NAME, &mut out).ok()?;
+    frontend::parse(NAME, &before.question(most), types, &mut out).ok()?;
+    let formats: Vec<i16> = values.iter().map(|(format, _)| *format).collect();
+    let put = |(_, value): (i16, Option<Vec<u8>>), out: &mut BytesMut| {
+        Ok(match value {
+            None => IsNull::Yes,
+            Some(value) => {
+                out.extend_from_slice(&value);
+                IsNull::No
+            }
+        })
+    };
+    frontend::bind(NAME, NAME, formats, values, put, [1], &mut out).ok()?;
+    frontend::describe(b'P', NAME, &mut out).ok()?;
+    frontend::execute(NAME, 0, &mut out).ok()?;
+    Some(out.freeze())
+}

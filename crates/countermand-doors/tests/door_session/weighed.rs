@@ -1,0 +1,231 @@
+//! Writes that flow: what they did is measured before their commit, and kept.
+
+use crate::raw::Raw;
+use crate::stand::Stand;
+use countermand_core::limits::{Beyond, Tally};
+
+/// What was weighed last: the tally of this table, and in which ways it was too much.
+fn last(stand: &Stand, table: &str) -> (Tally, Vec<Beyond>) {
+    let weighed = stand.gate.weighed.lock().unwrap();
+    let (weighing, beyond) = weighed.last().expect("something was weighed");
+    (weighing.written.tables.get(table).copied().unwrap_or_default(), beyond.clone())
+}
+
+fn kept(stand: &Stand) -> serde_json::Value {
+    let weighed = stand.gate.weighed.lock().unwrap();
+    let images = weighed.last().unwrap().0.images.clone().expect("it wrote");
+    serde_json::from_str(&images.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_small_write_flows_and_the_rows_are_kept_as_they_were() {
+    let stand = Stand::weighing().await;
+    let ran = stand.psql("update orders set note = 'x' where id in (3, 4)").await;
+    assert_eq!(ran.stderr, "");
+    assert_eq!(stand.truth("select count(*) from orders where note = 'x'").await, "2");
+    let (tally, beyond) = last(&stand, "public.orders");
+    assert_eq!((tally, beyond), (Tally { updated: 2, kept: 2, ..Tally::default() }, vec![]));
+    let images = kept(&stand);
+    let rows = &images["changed"][0];
+    assert_eq!((&rows["name"], &rows["key"]), (&"public.orders".into(), &vec!["id"].into()));
+    assert_eq!(rows["rows"][0]["values"], serde_json::json!(["00000003", hex::encode("n3")]));
+    assert!(rows["rows"][0]["xmin"].as_u64().unwrap() > 2, "{rows}");
+
+    let ran = stand.psql("\\set QUIET off\ndelete from orders where id = 5 returning note").await;
+    assert_eq!((ran.stdout.trim(), ran.stderr.as_str()), ("n5\nDELETE 1", ""));
+    let (tally, _) = last(&stand, "public.orders");
+    assert_eq!(tally, Tally { deleted: 1, kept: 1, ..Tally::default() });
+    assert_eq!(kept(&stand)["changed"][0]["deleted"], true);
+
+    let ran = stand.psql("insert into orders values (2000, 'new'), (2001, 'new')").await;
+    assert_eq!(ran.stderr, "");
+    let (tally, _) = last(&stand, "public.orders");
+    assert_eq!(tally, Tally { inserted: 2, ..Tally::default() });
+    assert!(stand.gate.settled.lock().unwrap().iter().all(|settled| settled.0));
+}
+
+#[tokio::test]
+async fn a_write_beyond_its_limit_is_held_and_was_not_run() {
+    let stand = Stand::weighing().await;
+    let ran = stand.psql("update orders set note = 'x' where id <= 101").await;
+    assert!(ran.stderr.contains("held as change 1"), "{}", ran.stderr);
+    assert_eq!(stand.truth("select count(*) from orders where note = 'x'").await, "0");
+    assert!(stand.gate.weighed.lock().unwrap().is_empty(), "it was stopped before it ran");
+    let held = stand.gate.change(1);
+    assert!(held.approvable && held.payload.text.starts_with("update orders"), "{held:?}");
+    // At the limit it flows.
+    let ran = stand.psql("update orders set note = 'x' where id <= 100").await;
+    assert_eq!(ran.stderr, "");
+    assert_eq!(stand.truth("select count(*) from orders where note = 'x'").await, "100");
+}
+
+#[tokio::test]
+async fn a_transaction_is_weighed_whole_at_its_commit() {
+    let stand = Stand::weighing().await;
+    let script = "begin;\nupdate orders set note = 'a' where id <= 60;\nselect count(*) from orders;\n\
+                  update orders set note = 'b' where id > 940;\nupdate orders set note = 'c' where id = 1;\n\
+                  commit;\nselect 'on';";
+    let ran = stand.psql_on(script).await;
+    assert!(ran.stderr.contains("held as change 1"), "{}", ran.stderr);
+    assert_eq!(stand.truth("select count(*) from orders where note in ('a', 'b', 'c')").await, "0");
+    let (tally, beyond) = last(&stand, "public.orders");
+    assert_eq!((tally.updated, tally.kept), (121, 121));
+    assert!(matches!(beyond.as_slice(), [Beyond::Rows { changed: 121, limit: 100 }]), "{beyond:?}");
+    let held = stand.gate.change(1);
+    assert_eq!(held.payload.text.matches("update orders").count(), 3, "{}", held.payload.text);
+    assert!(held.payload.text.contains("search_path"), "{}", held.payload.text);
+
+    let script = "begin;\nupdate orders set note = 'a' where id <= 10;\n\
+                  delete from orders where id = 1000;\ninsert into orders values (3000, 'z');\ncommit;";
+    let ran = stand.psql(script).await;
+    assert_eq!(ran.stderr, "");
+    let (tally, beyond) = last(&stand, "public.orders");
+    let expected = Tally { inserted: 1, updated: 10, deleted: 1, kept: 11 };
+    assert_eq!((tally, beyond), (expected, vec![]));
+    assert_eq!(stand.truth("select count(*) from orders where note in ('a', 'z')").await, "11");
+}
+
+#[tokio::test]
+async fn parameters_go_along_in_both_formats() {
+    let stand = Stand::weighing().await;
+    let mut raw = Raw::connect(&stand).await;
+    raw.parse("u", "update orders set note = $1 where id = $2").sync();
+    assert_eq!(raw.answers().await, ["1", "Z I"]);
+    raw.bind("", "u", &["text", "7"]).execute("", 0).sync();
+    assert_eq!(raw.answers().await, ["2", "C UPDATE 1", "Z I"]);
+    // Binary, whose meaning only the server knows.
+    let mut body = b"\0u\0".to_vec();
+    body.extend([0, 1, 0, 1, 0, 2]);
+    for value in [&b"binary"[..], &8_i32.to_be_bytes()] {
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(value);
+    }
+    body.extend([0, 0]);
+    raw.message(b'B', &body).execute("", 0).sync();
+    assert_eq!(raw.answers().await, ["2", "C UPDATE 1", "Z I"]);
+    let notes =
+        stand.truth("select string_agg(note, ',' order by id) from orders where id in (7, 8)");
+    assert_eq!(notes.await, "text,binary");
+    let (tally, _) = last(&stand, "public.orders");
+    assert_eq!(tally, Tally { updated: 1, kept: 1, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn what_hangs_on_a_write_is_measured() {
+    let stand = Stand::weighing().await;
+    let owner = "set role shop_owner;
+        create table lines (id int primary key, order_id int references orders on delete cascade);
+        insert into lines select g, g from generate_series(1, 400) g;
+        create function purge() returns trigger language plpgsql security definer as
+          $$ begin delete from public.orders where id > 500; return null; end $$;
+        create table inbox (id int primary key);
+        create constraint trigger late after insert on inbox deferrable initially deferred
+          for each row execute function purge();
+        create table plain (a int); insert into plain values (1), (2);
+        create view few as select * from orders where id < 10;
+        grant select, insert, update, delete on lines, inbox, plain, few to session_role;";
+    stand.server.psql_in("shop", owner).await.unwrap();
+    let before = stand.truth("select count(*), (select count(*) from lines) from orders").await;
+    let held = [
+        ("a cascade", "delete from orders where id = 9"),
+        ("a deferred trigger", "insert into inbox values (1)"),
+        ("no primary key", "update plain set a = 3 where a = 1"),
+        ("its key is changed", "update orders set id = 5000 where id = 450"),
+        ("a condition of another moment", "update orders set note = 'x' where random() < 0.5"),
+        ("a view", "update few set note = 'x' where id = 3"),
+        ("hidden in a CTE", "with d as (update orders set note = 'x' where id = 3) select 1"),
+        (
+            "MERGE",
+            "merge into orders o using lines l on o.id = l.id and o.id = 2 \
+                   when matched then update set note = 'x'",
+        ),
+    ];
+    for (number, (what, sql)) in held.iter().enumerate() {
+        let ran = stand.psql(sql).await;
+        let number = number + 1;
+        assert!(ran.stderr.contains(&format!("held as change {number}")), "{what}: {}", ran.stderr);
+    }
+    let after = stand.truth("select count(*), (select count(*) from lines) from orders").await;
+    assert_eq!(before, after);
+    assert_eq!(stand.truth("select count(*) from orders where note = 'x'").await, "0");
+    let flows = [
+        ("no row is meant", "delete from orders where id = 9999"),
+        (
+            "its own subquery",
+            "update orders set note = 'y' where id = (select min(id) from orders)",
+        ),
+        (
+            "another table decides",
+            "update orders o set note = 'y' from lines l where l.id = o.id and l.id = 4",
+        ),
+        (
+            "an upsert",
+            "insert into orders (id, note) values (10, 'y'), (4000, 'y') \
+                       on conflict (id) do update set note = excluded.note",
+        ),
+        ("no key, gone", "delete from plain where a = 2"),
+        ("rows locked", "select * from orders where id = 1 for update"),
+    ];
+    for (what, sql) in flows {
+        let ran = stand.psql(sql).await;
+        assert_eq!(ran.stderr, "", "{what}");
+    }
+    assert_eq!(stand.truth("select count(*) from orders where note = 'y'").await, "4");
+}
+
+#[tokio::test]
+async fn an_error_of_the_statements_own_is_told_as_production_tells_it() {
+    let stand = Stand::weighing().await;
+    let cases = [
+        (
+            "update orders set nothing = 1 where id = 1",
+            "column \"nothing\" of relation \"orders\" does not exist",
+        ),
+        ("update nowhere set a = 1 where id = 1", "relation \"nowhere\" does not exist"),
+        (
+            "insert into orders values (1, 'twice')",
+            "duplicate key value violates unique constraint",
+        ),
+        (
+            "insert into log values (1, 'a'), (1, 'b')",
+            "duplicate key value violates unique constraint",
+        ),
+        ("update orders set note = 'x' where 1 / (id - 1) > 0", "division by zero"),
+    ];
+    for (sql, words) in cases {
+        let ran = stand.psql(sql).await;
+        assert!(ran.stderr.contains(words), "{sql}: {}", ran.stderr);
+        assert_eq!(ran.stderr.matches("ERROR").count(), 1, "{sql}: {}", ran.stderr);
+    }
+    let script = "begin;\ninsert into log values (1, 'a');\ninsert into log values (1, 'b');\ncommit;\n\
+                  select 'on';";
+    let ran = stand.psql_on(script).await;
+    assert!(ran.stderr.contains("duplicate key value"), "{}", ran.stderr);
+    assert_eq!(ran.stdout.trim(), "on");
+    assert_eq!(stand.truth("select count(*) from log").await, "0");
+    assert_eq!(stand.gate.changes(), 0);
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_is_not_counted_later() {
+    let stand = Stand::weighing().await;
+    let script = "begin;\nupdate orders set note = 'x' where id <= 90;\nrollback;\n\
+                  update orders set note = 'y' where id <= 20;\n\
+                  begin;\nupdate orders set note = 'z' where id <= 90;\nsavepoint s;\n\
+                  update orders set note = 'z' where id = 91;\nrelease s;\ncommit;";
+    let ran = stand.psql(script).await;
+    assert_eq!(ran.stderr, "");
+    let weighed = stand.gate.weighed.lock().unwrap();
+    let counts: Vec<_> = weighed
+        .iter()
+        .map(|(weighing, _)| weighing.written.tables["public.orders"].updated)
+        .collect();
+    assert_eq!(counts, [20, 91]);
+    let images: serde_json::Value =
+        serde_json::from_str(&weighed[1].0.images.as_ref().unwrap().body).unwrap();
+    assert_eq!(
+        images["numbers"].as_array().unwrap().len(),
+        2,
+        "a subtransaction has its own number"
+    );
+}

@@ -1,0 +1,174 @@
+//! Writes that flow: weighed before their commit, by what they did.
+
+use crate::world::{NOBODY, World, installation};
+use countermand_core::limits::{Tally, Written};
+use countermand_core::verb::{Verb, postgres};
+use countermand_engine::control::{Command, Reply};
+use countermand_engine::{Admission, Images, Proposal, Receipt, Refusal, Weighing};
+use jiff::SignedDuration;
+
+impl World {
+    async fn write(&self, verb: Verb, body: &str) -> Proposal {
+        let proposal = self.proposal(verb, "table", "orders", body).await;
+        Proposal { measurable: true, ..proposal }
+    }
+
+    /// Runs up to the commit, and is weighed as having changed so many rows of this table.
+    async fn weigh(&self, proposal: Proposal, table: &str, rows: u64) -> (Admission<()>, Receipt) {
+        let (admission, receipt) = self.engine.admit(proposal.clone(), ()).await;
+        if !matches!(admission, Admission::UpToCommit { .. }) {
+            return (admission, receipt);
+        }
+        let tally = Tally { updated: rows, kept: rows, ..Tally::default() };
+        let tables = [(table.to_owned(), tally)].into();
+        let written = Written { tables, ..Written::default() };
+        let images = Images { transaction: "7".into(), body: proposal.payload.body.clone() };
+        let weighing = Weighing { whole: proposal, written, images: Some(images) };
+        self.engine.weigh(weighing, vec![receipt], ()).await
+    }
+
+    async fn flows(&self, body: &str, rows: u64) -> Result<(), Refusal> {
+        let proposal = self.write(postgres::UPDATE, body).await;
+        match self.weigh(proposal, "public.orders", rows).await {
+            (Admission::Allowed(_), receipt) => {
+                self.engine.settle(receipt, true, "UPDATE".into()).await;
+                Ok(())
+            }
+            (Admission::Refused(refusal), _) => Err(refusal),
+            _ => panic!("{body}: neither allowed nor refused"),
+        }
+    }
+
+    async fn entries(&self, kind: &str) -> usize {
+        self.engine.control(Command::Checkpoint, NOBODY).await;
+        let ledger = Command::Ledger { from: 0, limit: 1000 };
+        let Reply::Ledger { entries, .. } = self.engine.control(ledger, NOBODY).await else {
+            panic!("no ledger")
+        };
+        entries.iter().filter(|entry| entry.line.contains(kind)).count()
+    }
+}
+
+#[tokio::test]
+async fn reads_and_small_writes_flow_and_are_in_the_ledger() {
+    let world = World::new().await;
+    let select = world.proposal(postgres::SELECT, "table", "orders", "select").await;
+    assert!(matches!(world.engine.admit(select, ()).await.0, Admission::Allowed(_)));
+    let update = world.write(postgres::UPDATE, "update").await;
+    let (admission, receipt) = world.engine.admit(update, ()).await;
+    assert!(matches!(admission, Admission::UpToCommit { .. }));
+    assert_eq!(world.entries("\"flow.intent\"").await, 0, "nothing is committed yet");
+    world.engine.settle(receipt, false, "rolled back".into()).await;
+    world.flows("drop shop", 100).await.unwrap();
+    assert_eq!(world.entries("\"flow.intent\"").await, 1);
+    let ledger = Command::Ledger { from: 0, limit: 100 };
+    let Reply::Ledger { entries, .. } = world.engine.control(ledger, NOBODY).await else {
+        panic!()
+    };
+    let texts = |kind: &str, text: &str| {
+        let of_kind = entries.iter().filter(|e| e.line.contains(kind));
+        of_kind.flat_map(|e| e.texts.values()).filter(|found| found.contains(text)).count()
+    };
+    assert_eq!(texts("flow.batch", "select"), 1, "the read");
+    assert_eq!(texts("flow.batch", "update"), 1, "what was rolled back");
+    assert_eq!(texts("flow.intent", "drop shop"), 2, "payload and images");
+}
+
+#[tokio::test]
+async fn what_is_beyond_a_limit_is_held_and_says_which() {
+    let world = World::new().await;
+    let Err(Refusal::Held { change, beyond, .. }) = world.flows("drop shop", 101).await else {
+        panic!("it flowed")
+    };
+    assert!(beyond[0].contains("101 rows") && beyond[0].contains("100"), "{beyond:?}");
+    assert_eq!(world.entries("\"flow.intent\"").await, 0);
+    // The same again joins the change before anything runs.
+    let again = world.write(postgres::UPDATE, "drop shop").await;
+    let (admission, _) = world.engine.admit(again, ()).await;
+    let Admission::Refused(Refusal::Held { change: joined, .. }) = admission else { panic!() };
+    assert_eq!(joined, change);
+}
+
+#[tokio::test]
+async fn many_small_steps_are_one_large_one() {
+    let world = World::new().await;
+    for step in 0..10 {
+        world.flows(&format!("update {step}"), 100).await.unwrap();
+    }
+    let refused = world.flows("drop shop", 1).await;
+    let Err(Refusal::Held { beyond, .. }) = refused else { panic!("it flowed: {refused:?}") };
+    assert!(beyond[0].contains("within the hour"), "{beyond:?}");
+    world.clock.advance(SignedDuration::from_secs(3601));
+    world.flows("update later", 100).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_not_committed_counts_in_no_window() {
+    let world = World::new().await;
+    for step in 0..15 {
+        let proposal = world.write(postgres::UPDATE, &format!("update {step}")).await;
+        let (admission, receipt) = world.weigh(proposal, "public.orders", 100).await;
+        assert!(matches!(admission, Admission::Allowed(_)), "step {step}");
+        world.engine.settle(receipt, false, "rolled back".into()).await;
+    }
+}
+
+#[tokio::test]
+async fn two_at_once_do_not_both_take_the_last_of_a_window() {
+    let world = World::new().await;
+    for step in 0..9 {
+        world.flows(&format!("update {step}"), 100).await.unwrap();
+    }
+    let flow = |n: u32| {
+        let world = &world;
+        async move { world.flows(&format!("drop shop {n}"), 60).await.is_ok() }
+    };
+    let flowed = tokio::join!(flow(1), flow(2), flow(3), flow(4));
+    let flowed = [flowed.0, flowed.1, flowed.2, flowed.3];
+    assert_eq!(flowed.iter().filter(|flowed| **flowed).count(), 1, "{flowed:?}");
+}
+
+#[tokio::test]
+async fn a_critical_table_reached_by_another_name_is_forbidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installed = installation(folder.path());
+    let prod = installed.targets.get_mut(&"prod".parse().unwrap()).unwrap();
+    prod.object_tags.insert("public.ledger".into(), ["critical".to_owned()].into());
+    let world = World::built(folder, installed).await;
+    world.let_in().await;
+    let proposal = world.write(postgres::INSERT, "insert into a view").await;
+    let (admission, _) = world.weigh(proposal, "public.ledger", 1).await;
+    let Admission::Refused(Refusal::Forbidden { reasons }) = admission else {
+        panic!("it was not forbidden")
+    };
+    assert_eq!(reasons[0].policy, "floor/critical");
+}
+
+#[tokio::test]
+async fn frozen_or_revoked_it_does_not_commit() {
+    let world = World::new().await;
+    let proposal = world.write(postgres::UPDATE, "update").await;
+    let (admission, receipt) = world.engine.admit(proposal.clone(), ()).await;
+    assert!(matches!(admission, Admission::UpToCommit { .. }));
+    let revoke = Command::RevokeAgent { agent: "bot".parse().unwrap() };
+    world.engine.control(revoke, NOBODY).await;
+    let weighing = Weighing { whole: proposal, written: Written::default(), images: None };
+    let (admission, _) = world.engine.weigh(weighing, vec![receipt], ()).await;
+    assert!(matches!(admission, Admission::Refused(Refusal::Frozen { .. })));
+}
+
+#[tokio::test]
+async fn who_is_refused_again_and_again_writes_nothing_for_a_while() {
+    let world = World::new().await;
+    for n in 0..10 {
+        let grant = world.write(postgres::GRANT, &format!("grant {n}")).await;
+        let (admission, _) = world.engine.admit(grant, ()).await;
+        assert!(matches!(admission, Admission::Refused(Refusal::Forbidden { .. })));
+    }
+    let refused = world.flows("update", 1).await;
+    assert!(matches!(refused, Err(Refusal::CircuitOpen { .. })), "{refused:?}");
+    let select = world.proposal(postgres::SELECT, "table", "orders", "select").await;
+    assert!(matches!(world.engine.admit(select, ()).await.0, Admission::Allowed(_)));
+    world.clock.advance(SignedDuration::from_secs(601));
+    world.flows("update", 1).await.unwrap();
+}
