@@ -22,6 +22,7 @@ mod own;
 mod piece;
 mod run;
 mod session;
+mod step;
 mod weigh;
 
 use crate::Door;

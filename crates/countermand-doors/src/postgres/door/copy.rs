@@ -1,8 +1,9 @@
 //! COPY … FROM STDIN: rows go from the agent to production, which may say no at any time.
 
-use super::flight::{Broken, Kind, Report, Show, Step};
+use super::flight::{Broken, Report};
 use super::gate::Gate;
 use super::session::{Session, malformed};
+use super::step::{Kind, Show, Step};
 use crate::postgres::wire::{ErrorResponse, Streamed};
 use bytes::Bytes;
 

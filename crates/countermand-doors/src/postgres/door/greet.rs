@@ -1,9 +1,10 @@
 //! The start of an agent's connection: TLS, who it is, and a session of production's for it.
 
-use super::flight::{Errors, Line, Step};
+use super::flight::{Errors, Line};
 use super::gate::Gate;
 use super::limits::{LIMITS, Limits};
 use super::output::Output;
+use super::step::Step;
 use super::{DoorTls, Upstream};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, FORBIDDEN, Said};
 use crate::postgres::target::connection::{Connection, ConnectionError, Reader};

@@ -1,9 +1,10 @@
 //! A unit before it runs: put to the gate whole, with everything that would run.
 
-use super::flight::{Broken, Kind, Step};
+use super::flight::Broken;
 use super::gate::{Admitted, Gate, Right as _};
 use super::piece::{Class, Piece};
 use super::session::{Session, Tx};
+use super::step::{Kind, Step};
 use crate::postgres::interpret::{SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, HELD, Said};
 use crate::postgres::unit::Unit;

@@ -4,7 +4,8 @@
 //! locked for writing, and of every catalogue. Every name and operator is qualified: a schema of
 //! the agent's choosing shadows nothing here.
 
-use super::flight::{Kept, Step};
+use super::flight::Kept;
+use super::step::Step;
 use crate::postgres::images::{ChangedRows, ImageColumn, Images, KeptRow, Value};
 use bytes::Bytes;
 use countermand_core::limits::{Tally, Written};

@@ -1,9 +1,10 @@
 //! What the gateway answers by itself: an agent's view of its own changes.
 
-use super::flight::{Broken, Kind, Report, Show, Step};
+use super::flight::{Broken, Report};
 use super::gate::Gate;
 use super::piece::{Class, Piece};
 use super::session::Session;
+use super::step::{Kind, Show, Step};
 use crate::postgres::interpret::SessionStatement;
 use crate::postgres::refuse::{self, Said};
 use crate::postgres::wire;

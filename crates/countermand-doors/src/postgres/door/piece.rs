@@ -1,7 +1,7 @@
 //! A piece of a unit: the messages around one statement, and what that statement does.
 
-use super::flight::{Kind, Learn, Show, Step, Unnamed};
 use super::names::{Bound, Names, Overlay, Prepared, only};
+use super::step::{Kind, Learn, Show, Step, Unnamed};
 use crate::postgres::interpret::{
     Before, CopyDirection, Interpretation, Role, SessionStatement, Statement, TransactionStatement,
 };

@@ -6,11 +6,12 @@
 //! already be with the agent when a read is found to have written: then nothing it wrote stays,
 //! and the session ends.
 
-use super::flight::{Broken, Errors, Kind, Report, Step};
+use super::flight::{Broken, Errors, Report};
 use super::gate::Gate;
 use super::measure;
 use super::piece::{Class, Piece};
 use super::session::{Open, Session, Tx};
+use super::step::{Kind, Step};
 use super::weigh::Scales;
 use crate::postgres::interpret::{Modes, SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{CANNOT_JUDGE, Said};

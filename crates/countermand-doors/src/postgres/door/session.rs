@@ -1,12 +1,13 @@
 //! One agent's session: its messages become units, units are judged, and run.
 
-use super::flight::{Broken, Learn, Line, Report, Step};
+use super::flight::{Broken, Line, Report};
 use super::gate::Gate;
 use super::judge::Held;
 use super::limits::Limits;
 use super::names::Names;
 use super::output::Output;
 use super::piece::{self, Builder, Unfit};
+use super::step::{Learn, Step};
 use super::weigh::Scales;
 use crate::postgres::interpret::{Interpretation, SessionStatement, Settings};
 use crate::postgres::refuse::Said;

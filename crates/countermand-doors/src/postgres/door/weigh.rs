@@ -4,12 +4,13 @@
 //! same flight. Then the server's own counters say what it did. What is small and kept commits;
 //! anything else is rolled back, and held whole.
 
-use super::flight::{Asked, Broken, Kept, Kind, Report, Show, Step};
+use super::flight::{Broken, Kept, Report};
 use super::gate::{Admitted, Gate, Right as _};
 use super::measure::{self, Measure};
 use super::piece::Question;
 use super::run::Ran;
 use super::session::Session;
+use super::step::{Asked, Kind, Show, Step};
 use crate::postgres::interpret::Before;
 use crate::postgres::refuse::{self, CANNOT_JUDGE, Said};
 use crate::postgres::unit::{Parameter, Unit, UnitStatement};
