@@ -98,7 +98,7 @@ pub struct Question<'a> {
 
 /// A unit's measured effect, against the limits of its target. Measurement raises what a unit is
 /// judged as, with one exception: rows deleted under a condition, few enough, and kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measured {
     /// Not yet: each verb has the effect of its catalogue.

@@ -114,13 +114,15 @@ impl Engine {
         proposal: &Proposal,
         act: T,
     ) -> Result<(Admission<T>, Receipt), Refusal> {
-        let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
-        let known = self.0.store.read(|rows| rows.latest_of(key));
-        if let Some(change) =
-            known.map_err(|error| unavailable(&error))?.filter(|_| proposal.approvable)
-            && let Some(admission) = self.told(&change, proposal).await?
-        {
-            return Ok((admission, Receipt::none()));
+        // Inside a transaction only the whole has a key.
+        if proposal.approvable {
+            let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
+            let known = self.0.store.read(|rows| rows.latest_of(key));
+            if let Some(change) = known.map_err(|error| unavailable(&error))?
+                && let Some(admission) = self.told(&change, proposal).await?
+            {
+                return Ok((admission, Receipt::none()));
+            }
         }
         if let Some(why) = self.circuit(proposal) {
             return Err(Refusal::CircuitOpen { why });
@@ -160,7 +162,7 @@ impl Engine {
             solo: self.0.installation.is_solo(),
             adopted: false,
         };
-        self.ask(&asked(proposal), &actions, measured, &facts, &Evidence::default())
+        self.ask_again(&asked(proposal), &actions, measured, &facts)
     }
 
     /// Why this caller may do nothing here now, if so: frozen, or its credential has ended.

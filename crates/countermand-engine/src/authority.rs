@@ -18,8 +18,8 @@ use countermand_core::verb::postgres::{
     ADVANCE_SEQUENCE, ASSIGN_TRANSACTION_ID, LOCK_ADVISORY, LOCK_ROWS, NOTIFY,
 };
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::target::tags_of;
 
@@ -27,10 +27,18 @@ use crate::target::tags_of;
 const LEAVES_NOTHING: [Verb; 5] =
     [ADVANCE_SEQUENCE, ASSIGN_TRANSACTION_ID, LOCK_ADVISORY, LOCK_ROWS, NOTIFY];
 
+/// As many answers are remembered.
+const MOST_ANSWERS: usize = 4096;
+
+/// What an answer without evidence depends on, beside the policy and the installation.
+type Known = (AgentName, TargetName, Vec<Action>, Measured, u32);
+
 /// Agents and the policy that is in force for them.
 pub(crate) struct Authority {
     agents: BTreeMap<AgentName, AgentRow>,
     pub(crate) policy: Policy,
+    /// Units that may run without any evidence: most of what an agent asks it has asked before.
+    allowed: Mutex<HashMap<Known, Decision>>,
 }
 
 impl AgentRow {
@@ -65,7 +73,7 @@ impl Authority {
         };
         let policy = Policy::load(&world, &installation.policies)?;
         let agents = agents.into_iter().map(|row| (row.name.clone(), row)).collect();
-        Ok(Authority { agents, policy })
+        Ok(Authority { agents, policy, allowed: Mutex::default() })
     }
 
     pub(crate) fn agent(&self, name: &AgentName) -> Option<&AgentRow> {
@@ -122,6 +130,33 @@ impl Engine {
             facts,
             evidence,
         })
+    }
+
+    /// Puts actions to policy without evidence. A yes is remembered for as long as this policy and
+    /// these agents are in force.
+    pub(crate) fn ask_again(
+        &self,
+        asked: &Asked<'_>,
+        actions: &[(Action, BTreeSet<String>)],
+        measured: Measured,
+        facts: &Facts,
+    ) -> Decision {
+        let authority = self.authority();
+        let named = actions.iter().map(|(action, _)| action.clone()).collect();
+        let known = (asked.agent.clone(), asked.target.clone(), named, measured, facts.roots);
+        let remembered = || authority.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(decision) = remembered().get(&known) {
+            return decision.clone();
+        }
+        let decision = self.ask(asked, actions, measured, facts, &Evidence::default());
+        if matches!(decision, Decision::Allow { .. }) {
+            let mut allowed = remembered();
+            if allowed.len() >= MOST_ANSWERS {
+                allowed.clear();
+            }
+            allowed.insert(known, decision.clone());
+        }
+        decision
     }
 
     /// The actions of a request with their resources' tags, as far as names alone tell.

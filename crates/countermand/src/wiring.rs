@@ -16,7 +16,9 @@ use std::time::Duration;
 /// Agents' sessions at the same time.
 const MOST_SESSIONS: usize = 200;
 /// An agent that leaves a transaction open this long loses it: its locks stop others.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(300);
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(60);
+/// An agent waits no longer for others' locks: whoever comes later queues behind it.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// The side of every target that faces production. Nothing is connected yet.
 pub(crate) fn targets(
@@ -57,6 +59,7 @@ fn upstream(target: &PostgresConfig) -> Upstream {
     let millis = |limit: Duration| limit.as_millis().to_string();
     let settings = [
         ("statement_timeout", millis(target.limits.statement)),
+        ("lock_timeout", millis(LOCK_WAIT)),
         ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION)),
     ];
     Upstream {

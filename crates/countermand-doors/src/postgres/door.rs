@@ -165,7 +165,7 @@ impl<G: Gate> PostgresDoor<G> {
         let address = listener.local_addr().map_err(listen)?;
         let shared = Arc::new(Shared {
             gate,
-            interpret: Arc::new(|sql: &str, settings| interpret(sql, settings)),
+            interpret: Arc::new(remembering()),
             targets: config.targets,
             tls,
             sessions: Semaphore::new(config.max_sessions),
@@ -186,6 +186,32 @@ impl<G: Gate> PostgresDoor<G> {
             shared.interpret = Arc::new(interpret);
         }
         self
+    }
+}
+
+/// As many texts are remembered, each of at most so many bytes.
+const MOST_TEXTS: usize = 1024;
+const MOST_TEXT: usize = 4096;
+
+/// Interprets, and remembers: clients send the same texts again and again.
+fn remembering() -> impl Fn(&str, Settings) -> Interpretation + Send + Sync {
+    let known: Mutex<HashMap<(String, bool), Interpretation>> = Mutex::default();
+    move |sql, settings| {
+        if sql.len() > MOST_TEXT {
+            return interpret(sql, settings);
+        }
+        let key = (sql.to_owned(), settings.standard_conforming_strings);
+        let remembered = || known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meaning) = remembered().get(&key) {
+            return meaning.clone();
+        }
+        let meaning = interpret(sql, settings);
+        let mut known = remembered();
+        if known.len() >= MOST_TEXTS {
+            known.clear();
+        }
+        known.insert(key, meaning.clone());
+        meaning
     }
 }
 

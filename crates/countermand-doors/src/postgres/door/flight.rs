@@ -235,7 +235,7 @@ impl Landing<'_> {
                 self.done();
             }
             (_, Kind::Query) => {}
-            (b'1' | b'2' | b'n' | b'T', Kind::Own) => {}
+            (b'1' | b'2' | b'3' | b'n' | b'T', Kind::Own) => {}
             (b'D', Kind::Own) => {
                 let row = wire::row(&frame).map_err(|_| unexpected(&frame))?;
                 self.report.rows.push(row);

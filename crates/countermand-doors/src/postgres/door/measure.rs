@@ -69,9 +69,12 @@ LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespa
 WHERE r.inserted OPERATOR(pg_catalog.>) 0 OR r.updated OPERATOR(pg_catalog.>) 0
   OR r.deleted OPERATOR(pg_catalog.>) 0 OR c.relkind OPERATOR(pg_catalog.=) 'f'";
 
-/// The steps whose answer is a [`Measure`].
-pub(super) fn steps() -> [Step; 2] {
-    [Step::own(NOW), Step::own(MEASURE)]
+/// What the measuring statement is called on the server.
+const NAME: &str = "countermand_measure";
+
+/// The steps whose answer is a [`Measure`]; `known` where the session has asked before.
+pub(super) fn steps(known: bool) -> [Step; 2] {
+    [Step::own(NOW), Step::planned(NAME, MEASURE, known)]
 }
 
 /// Makes the server forget the counters of transactions that have ended: outside of any.

@@ -252,6 +252,9 @@ impl<'a> Builder<'a> {
 
     fn parse(&mut self, frame: &Frame) -> Result<(), Unfit> {
         let Parse { name, sql, oids } = Parse::read(frame)?;
+        if name.starts_with(OURS) {
+            return Err(Unfit::Said(reserved(&name)));
+        }
         if self.names.is_full() {
             let words = "this session has too many prepared statements; close some";
             return Err(Unfit::Said(Said::error("54000", words)));
@@ -363,6 +366,9 @@ impl<'a> Builder<'a> {
 
     fn close(&mut self, frame: &Frame) -> Result<(), Unfit> {
         let (kind, name) = wire::named(frame)?;
+        if name.starts_with(OURS) {
+            return Err(Unfit::Said(reserved(&name)));
+        }
         match kind {
             b'S' => drop(self.over.prepared.insert(name.clone(), None)),
             _ => drop(self.over.portals.insert(name.clone(), None)),
@@ -398,6 +404,14 @@ fn described(name: &str) -> std::io::Result<bytes::Bytes> {
     let mut out = bytes::BytesMut::new();
     postgres_protocol::message::frontend::describe(b'S', name, &mut out)?;
     Ok(out.freeze())
+}
+
+/// How the names of our own statements begin.
+const OURS: &str = "countermand_";
+
+fn reserved(name: &str) -> Said {
+    Said::error("42939", format!("the name \"{name}\" is reserved"))
+        .hint("Names that begin with `countermand_` are the gateway's own.")
 }
 
 fn too_large() -> Said {
@@ -448,6 +462,11 @@ fn class_of(statement: &Statement) -> Result<Class, Said> {
             S::Set { name, .. } | S::Reset { name } if effect > Effect::Read => {
                 let words = format!("the setting `{name}` cannot be changed here to that");
                 return Err(Said::error(FORBIDDEN, words).hint("Leave it as it is."));
+            }
+            S::Prepare { name, .. } | S::Deallocate { name: Some(name) }
+                if name.starts_with(OURS) =>
+            {
+                return Err(reserved(name));
             }
             S::DeclareCursor { hold: true, .. } => {
                 let words = "cannot judge: a cursor WITH HOLD runs its query inside COMMIT";

@@ -80,6 +80,8 @@ pub(super) struct Session<G: Gate> {
     strings: bool,
     /// What the open transaction has done that must be weighed.
     pub(super) scales: Scales,
+    /// The measuring statement is prepared.
+    pub(super) measures: bool,
     /// A transaction that wrote has ended, and the server's counters still show it.
     pub(super) counts_are_old: bool,
     /// Writes whose end is not known yet.
@@ -127,6 +129,7 @@ impl<G: Gate> Session<G> {
             strings_touched: false,
             strings,
             scales: Scales::default(),
+            measures: false,
             counts_are_old: false,
             receipts: Vec::new(),
             busy,
@@ -357,8 +360,12 @@ impl<G: Gate> Session<G> {
     fn learn_session(&mut self, statement: SessionStatement) {
         match statement {
             SessionStatement::Deallocate { name: Some(name) } => self.names.close(b'S', &name),
-            SessionStatement::Deallocate { name: None } => self.names.deallocate_all(),
+            SessionStatement::Deallocate { name: None } => {
+                self.measures = false;
+                self.names.deallocate_all();
+            }
             SessionStatement::DiscardAll => {
+                self.measures = false;
                 self.names.deallocate_all();
                 self.names.close(b'S', "");
                 self.names.forget_portals();

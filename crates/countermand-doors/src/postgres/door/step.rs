@@ -120,6 +120,23 @@ impl Step {
         Step { unnamed, ..Step::new(Kind::Own, Show::Nobody, out.freeze()) }
     }
 
+    /// As [`Step::own`], of a statement that keeps its plan under a name of ours; `known` where it
+    /// is there already.
+    pub(super) fn planned(name: &str, sql: &str, known: bool) -> Step {
+        let mut out = BytesMut::new();
+        let fixed = "a fixed text";
+        if !known {
+            frontend::close(b'S', name, &mut out).expect(fixed);
+            frontend::parse(name, sql, [], &mut out).expect(fixed);
+        }
+        let empty: [i16; 0] = [];
+        let nothing = |(): (), _: &mut BytesMut| Ok(postgres_protocol::IsNull::Yes);
+        let bound = frontend::bind("", name, empty, [(); 0], nothing, empty, &mut out);
+        bound.map_err(|_| ()).expect(fixed);
+        frontend::execute("", 0, &mut out).expect(fixed);
+        Step::new(Kind::Own, Show::Nobody, out.freeze())
+    }
+
     pub(super) fn sync() -> Step {
         let mut out = BytesMut::new();
         frontend::sync(&mut out);

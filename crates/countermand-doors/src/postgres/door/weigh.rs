@@ -204,7 +204,8 @@ impl<G: Gate> Session<G> {
     async fn measure(&mut self, ran: &mut Ran) -> Result<Option<Measure>, Broken> {
         let mut last: Option<Measure> = None;
         for _ in 0..PASSES {
-            self.pending.extend(measure::steps());
+            let known = std::mem::take(&mut self.measures);
+            self.pending.extend(measure::steps(known));
             let mut report = self.land().await?;
             let rows = std::mem::take(&mut report.rows);
             ran.add(report);
@@ -214,6 +215,7 @@ impl<G: Gate> Session<G> {
             let measured = Measure::of(rows).map_err(|unreadable| {
                 Broken::Fatal(Said::fatal(CANNOT_JUDGE, format!("cannot judge: {unreadable}")))
             })?;
+            self.measures = true;
             if !measured.defers || last.as_ref() == Some(&measured) {
                 return Ok(Some(measured));
             }
