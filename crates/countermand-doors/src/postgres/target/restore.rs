@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 mod rows;
 
+pub(super) use rows::send_to_sleep;
+
 /// What can be dropped to make room, by kind, in an order in which it goes.
 const REPLACEABLE: [&str; 8] =
     ["view", "materialized view", "table", "sequence", "function", "procedure", "type", "schema"];

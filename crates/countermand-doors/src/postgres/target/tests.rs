@@ -4,6 +4,7 @@
 mod preview;
 mod restore;
 mod run;
+mod take_back;
 mod writer;
 
 use super::super::scratch::{Options, ScratchServer};

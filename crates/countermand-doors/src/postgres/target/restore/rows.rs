@@ -38,6 +38,32 @@ pub(super) async fn content(
     Ok(counting.content())
 }
 
+/// Switches off a table's triggers and rules; returns what switches each back to exactly what it
+/// was: `ENABLE TRIGGER USER` would turn ENABLE ALWAYS into plain.
+pub(in super::super) async fn send_to_sleep(
+    client: &mut Client,
+    table: &str,
+) -> Result<Vec<String>, ClientError> {
+    let sql = "SELECT 'TRIGGER', pg_catalog.quote_ident(t.tgname), t.tgenabled
+        FROM pg_catalog.pg_trigger t
+        WHERE t.tgrelid = $1::pg_catalog.regclass AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+        UNION ALL
+        SELECT 'RULE', pg_catalog.quote_ident(r.rulename), r.ev_enabled FROM pg_catalog.pg_rewrite r
+        WHERE r.ev_class = $1::pg_catalog.regclass AND r.ev_enabled <> 'D' AND r.ev_type <> '1'";
+    let mut awake = Vec::new();
+    for row in client.query(sql, &[table]).await? {
+        let (what, name) = (catalog::text(&row, 0), catalog::text(&row, 1));
+        let how = match catalog::text(&row, 2) {
+            "A" => "ENABLE ALWAYS",
+            "R" => "ENABLE REPLICA",
+            _ => "ENABLE",
+        };
+        client.batch(&format!("ALTER TABLE {table} DISABLE {what} {name}")).await?;
+        awake.push(format!("ALTER TABLE {table} {how} {what} {name}"));
+    }
+    Ok(awake)
+}
+
 impl<'a> Merge<'a> {
     pub(super) async fn load(
         client: &mut Client,
@@ -117,7 +143,7 @@ impl<'a> Merge<'a> {
         if self.saved.was.as_ref() == Some(&self.now) {
             return Ok(());
         }
-        let awake = self.send_to_sleep(client).await?;
+        let awake = send_to_sleep(client, &self.saved.table).await?;
         let statements = match self.saved.key.is_empty() {
             true => self.without_key(),
             false => self.by_key(client).await?,
@@ -204,31 +230,6 @@ impl<'a> Merge<'a> {
                  SELECT {columns} FROM pg_temp.{before}"
             ),
         ]
-    }
-
-    /// Switches off triggers and rules; returns what switches each back to exactly what it was:
-    /// `ENABLE TRIGGER USER` would turn ENABLE ALWAYS into plain.
-    async fn send_to_sleep(&self, client: &mut Client) -> Result<Vec<String>, ClientError> {
-        let sql = "SELECT 'TRIGGER', pg_catalog.quote_ident(t.tgname), t.tgenabled
-            FROM pg_catalog.pg_trigger t
-            WHERE t.tgrelid = $1::pg_catalog.regclass AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-            UNION ALL
-            SELECT 'RULE', pg_catalog.quote_ident(r.rulename), r.ev_enabled FROM pg_catalog.pg_rewrite r
-            WHERE r.ev_class = $1::pg_catalog.regclass AND r.ev_enabled <> 'D' AND r.ev_type <> '1'";
-        let mut awake = Vec::new();
-        for row in client.query(sql, &[&self.saved.table]).await? {
-            let (what, name) = (catalog::text(&row, 0), catalog::text(&row, 1));
-            let how = match catalog::text(&row, 2) {
-                "A" => "ENABLE ALWAYS",
-                "R" => "ENABLE REPLICA",
-                _ => "ENABLE",
-            };
-            client
-                .batch(&format!("ALTER TABLE {} DISABLE {what} {name}", self.saved.table))
-                .await?;
-            awake.push(format!("ALTER TABLE {} {how} {what} {name}", self.saved.table));
-        }
-        Ok(awake)
     }
 
     /// Whether what the change touched is as it was.
