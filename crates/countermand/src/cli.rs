@@ -1,6 +1,7 @@
 //! The command line: every command with its options, and the help that is made from them.
 
 use crate::exit::EXIT_CODES;
+use crate::moment::Moment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use countermand_core::effect::Effect;
 use countermand_core::name::{AgentName, GroupName, HumanName, InstallationName, TargetName};
@@ -59,7 +60,7 @@ pub enum Command {
     Reject(Reject),
     /// Hand in a statement that was signed on another machine: does what it says
     Submit(Submit),
-    /// Take an executed change back from its restore point
+    /// Take back an executed change, or what an agent wrote without asking
     Restore(Restore),
     /// Stop everything that flows, at once; needs no signature
     Freeze(Freeze),
@@ -310,7 +311,20 @@ pub struct Reject {
 #[derive(Debug, Args)]
 pub struct Restore {
     /// The change's number
-    pub change: u64,
+    #[arg(required_unless_present = "agent", conflicts_with = "agent")]
+    pub change: Option<u64>,
+    /// Take back what this agent wrote without asking
+    #[arg(long, value_name = "NAME", requires = "since")]
+    pub agent: Option<AgentName>,
+    /// From then on: `10:40` today, `30m` ago, or `2026-01-31T10:40:00Z`
+    #[arg(long, value_name = "WHEN", requires = "agent")]
+    pub since: Option<Moment>,
+    /// Up to then [default: now]
+    #[arg(long, value_name = "WHEN", requires = "agent")]
+    pub until: Option<Moment>,
+    /// In this target [default: the only one that it wrote to]
+    #[arg(long, value_name = "NAME", requires = "agent")]
+    pub target: Option<TargetName>,
     /// Only show what it would do
     #[arg(long)]
     pub plan: bool,

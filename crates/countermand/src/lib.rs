@@ -10,6 +10,7 @@ pub mod config;
 mod demo;
 pub mod exit;
 pub mod init;
+pub mod moment;
 pub mod serve;
 pub mod show;
 mod sign;

@@ -5,6 +5,7 @@
 mod evidence;
 mod flows;
 mod memory;
+mod take_back;
 mod world;
 
 use countermand_core::request::ChangeNumber;
@@ -261,7 +262,7 @@ async fn a_gateway_that_was_down_cools_again() {
     drop(engine);
     clock.advance(SignedDuration::from_mins(10));
     let home = Home::at(folder.path().join("state"));
-    let engine = reopened(&folder, home, &clock, &prod).await;
+    let engine = world::reopened(world::installation(folder.path()), home, &clock, &prod).await;
     let world = World { folder, clock, prod, engine };
     let change = world.show(number).await;
     assert!(change.history.iter().any(|(_, words)| words.contains("cooling starts again")));
@@ -321,28 +322,11 @@ async fn a_restore_that_a_stop_cut_off_is_in_doubt_from_the_start_on() {
     let World { folder, clock, prod, engine } = world;
     drop(engine);
     let home = Home::at(folder.path().join("state"));
-    let engine = reopened(&folder, home, &clock, &prod).await;
+    let engine = world::reopened(world::installation(folder.path()), home, &clock, &prod).await;
     let world = World { folder, clock, prod, engine };
     let change = world.show(number).await;
     assert!(change.history.iter().any(|(_, words)| words.contains("is not known")), "{change:#?}");
     in_doubt_and_taken_back(&world, number).await;
-}
-
-/// The lock of the engine before goes with its last task.
-async fn reopened(
-    folder: &tempfile::TempDir,
-    home: Home,
-    clock: &countermand_engine::Clock,
-    prod: &memory::Memory,
-) -> countermand_engine::Engine {
-    loop {
-        let installation = world::installation(folder.path());
-        match world::open(installation, home.clone(), clock.clone(), prod).await {
-            Ok(engine) => return engine,
-            Err(countermand_engine::EngineError::Home(_)) => tokio::task::yield_now().await,
-            Err(other) => panic!("{other}"),
-        }
-    }
 }
 
 trait Insert {

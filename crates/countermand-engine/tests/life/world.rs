@@ -87,6 +87,22 @@ pub(crate) async fn open(
     Engine::open(installation, targets, home, clock).await
 }
 
+/// Opens again; the lock of the engine before goes with its last task.
+pub(crate) async fn reopened(
+    installation: Installation,
+    home: Home,
+    clock: &Clock,
+    prod: &Memory,
+) -> Engine {
+    loop {
+        match open(installation.clone(), home.clone(), clock.clone(), prod).await {
+            Ok(engine) => return engine,
+            Err(countermand_engine::EngineError::Home(_)) => tokio::task::yield_now().await,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
 impl World {
     pub(crate) async fn new() -> World {
         let folder = tempfile::tempdir().unwrap();

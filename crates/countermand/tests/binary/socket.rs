@@ -71,6 +71,22 @@ fn stopping_needs_no_signature_and_letting_run_does() {
 }
 
 #[test]
+fn nothing_is_taken_back_of_an_agent_that_wrote_nothing() {
+    let installation = Installation::new();
+    let _serving = installation.serve();
+    let words = ["restore", "--agent", "bot", "--since", "30m"];
+    let ended = installation.sign("bob", &words);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("`bot` wrote nothing in that time"), "{}", ended.stderr);
+    let ended = installation.run(&[&words[..4], &["2999-01-01T00:00:00Z", "--plan"]].concat());
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("still to come"), "{}", ended.stderr);
+    let ended = installation.run(&[&words[..], &["--until", "40m", "--plan"]].concat());
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("ends before it begins"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_freeze_outlives_the_gateway() {
     let installation = Installation::new();
     let serving = installation.serve();

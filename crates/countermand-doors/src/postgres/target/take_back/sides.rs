@@ -4,10 +4,10 @@
 //! a link was written by somebody else, or the row as it is now was, it is not ours to put back.
 
 use super::super::super::images::{ChangedRows, ImageColumn, KeptRow};
+use super::super::super::quoting::quoted;
 use super::super::super::refuse::escape;
 use super::super::catalog;
 use super::super::client::{Client, ClientError};
-use super::super::steps::quoted;
 use super::span::Portion;
 use super::table::Table;
 

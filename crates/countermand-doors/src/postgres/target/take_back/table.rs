@@ -1,9 +1,9 @@
 //! A table as it is now. What is partitioned is one table: a row that changed its partition is
 //! still the same row.
 
+use super::super::super::quoting::quoted;
 use super::super::catalog;
 use super::super::client::{Client, ClientError, Row};
-use super::super::steps::quoted;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
 //! Rows back, in an order that the server accepts: bulk first, and what a constraint refuses in
 //! ever smaller parts, over and over, until nothing moves any more.
 
+use super::super::super::quoting::quoted;
 use super::super::catalog;
 use super::super::client::{Client, ClientError};
-use super::super::steps::quoted;
 use super::sides::{Sides, to_do};
 use super::span::list;
 use countermand_engine::target::TargetError;

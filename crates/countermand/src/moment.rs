@@ -1,0 +1,100 @@
+//! A moment as people say it: `10:40`, `30m` ago, or a whole date.
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use std::str::FromStr;
+
+/// A moment in the past, by what a clock shows or by how long it is ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Today, where the person is.
+    Today(Time),
+    /// So long ago.
+    Ago(SignedDuration),
+    /// Exactly then.
+    At(Timestamp),
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Moment, String> {
+        if let Ok(at) = text.parse() {
+            return Ok(Moment::At(at));
+        }
+        // Before lengths of time, to which `10:40` would belong as well.
+        let clock =
+            text.split(':').all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()));
+        if let (true, Ok(time)) = (clock && text.contains(':'), text.parse()) {
+            return Ok(Moment::Today(time));
+        }
+        match text.parse::<SignedDuration>() {
+            Ok(ago) if !clock => Ok(Moment::Ago(ago.abs())),
+            _ => {
+                Err("say it as `10:40` today, `30m` or `2h` ago, or `2026-01-31T10:40:00Z`".into())
+            }
+        }
+    }
+}
+
+impl Moment {
+    /// When that is, seen from `now`.
+    ///
+    /// # Errors
+    /// Words, where it is still to come.
+    pub fn seen_from(self, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+        let at = match self {
+            Moment::At(at) => Ok(at),
+            Moment::Ago(ago) => now.checked_sub(ago),
+            Moment::Today(time) => {
+                let today = zone.to_datetime(now).date();
+                today.to_datetime(time).to_zoned(zone.clone()).map(|zoned| zoned.timestamp())
+            }
+        };
+        let at = at.map_err(|error| error.to_string())?;
+        if at > now {
+            let at = zone.to_datetime(at);
+            return Err(format!("{at} is still to come: say the date with it"));
+        }
+        Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(text: &str) -> Result<String, String> {
+        let now = "2026-01-31T02:30:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        text.parse::<Moment>()?.seen_from(now, &zone).map(|at| at.to_string())
+    }
+
+    #[test]
+    fn moments_are_said_as_people_say_them() {
+        for (text, at) in [
+            ("04:10", "2026-01-31T02:10:00Z"),
+            ("04:10:05", "2026-01-31T02:10:05Z"),
+            ("00:00", "2026-01-30T22:00:00Z"),
+            ("30m", "2026-01-31T02:00:00Z"),
+            ("2h", "2026-01-31T00:30:00Z"),
+            ("1h 30m", "2026-01-31T01:00:00Z"),
+            ("30m ago", "2026-01-31T02:00:00Z"),
+            ("2026-01-30T10:40:00Z", "2026-01-30T10:40:00Z"),
+            ("2026-01-30T10:40:00+09:00", "2026-01-30T01:40:00Z"),
+        ] {
+            assert_eq!(seen(text).as_deref(), Ok(at), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_or_still_to_come_is_refused_with_a_remedy() {
+        for text in ["", "yesterday", "10", "25:00", "4:5", "10:40:00:00", "2026-01-30"] {
+            assert!(seen(text).unwrap_err().starts_with("say it as"), "{text}");
+        }
+        for text in ["04:31", "2026-01-31T02:30:01Z"] {
+            assert!(seen(text).unwrap_err().contains("still to come"), "{text}");
+        }
+    }
+}
