@@ -131,6 +131,47 @@ fn json(text: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_wrote_without_asking_is_taken_back_by_one_command() {
+    let life = Life::begin().await;
+    let grant = "GRANT UPDATE, DELETE ON billing.invoices TO countermand_session";
+    life.server.psql_in("shop", grant).await.unwrap();
+    life.admit_bot().await;
+    let content = async || {
+        let sql = "SELECT md5(string_agg(i::text, ',' ORDER BY id)) FROM billing.invoices i";
+        life.server.psql_in("shop", sql).await.unwrap()
+    };
+    let before = content().await;
+    for sql in [
+        "UPDATE billing.invoices SET note = 'paid' WHERE id BETWEEN 1 AND 20",
+        "BEGIN; UPDATE billing.invoices SET note = 'twice' WHERE id = 1; SAVEPOINT s; \
+         DELETE FROM billing.invoices WHERE id IN (2, 999); COMMIT",
+        "INSERT INTO billing.invoices VALUES (5000, 'new')",
+        "UPDATE billing.invoices SET note = 'newer' WHERE id = 5000",
+    ] {
+        let said = life.psql(sql).await;
+        assert!(said.success, "{sql}: {}", said.stderr);
+    }
+    let theirs = "UPDATE billing.invoices SET note = 'theirs' WHERE id = 7";
+    life.server.psql_in("shop", theirs).await.unwrap();
+    let words = ["restore", "--agent", "bot", "--since", "12h"];
+    let plan = life.run(&[&words[..], &["--plan", "--json"]].concat()).await;
+    let left = "billing.invoices (id)=(7): changed since";
+    assert_eq!(json(&plan.stdout)["conflicts"], serde_json::json!([left]), "{}", plan.stderr);
+    assert_eq!(json(&plan.stdout)["rows"]["billing.invoices"], 21);
+    let done = life.sign("bob", &words).await;
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains(left) && done.stdout.contains(left), "{}", done.stdout);
+    // Over what somebody else wrote, another human than the sponsor signs.
+    let over = [&words[..], &["--overwrite"]].concat();
+    assert_eq!(life.sign("alice", &over).await.code, 1);
+    assert_ne!(content().await, before);
+    let done = life.sign("bob", &over).await;
+    assert!(done.stdout.contains("overwritten"), "{}{}", done.stdout, done.stderr);
+    assert_eq!(content().await, before);
+    assert_eq!(life.sign("bob", &words).await.code, 1, "there is nothing left to take back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_held_approved_executed_once_and_taken_back() {
     let life = Life::begin().await;
     life.admit_bot().await;
