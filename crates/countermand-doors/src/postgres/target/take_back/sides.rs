@@ -81,7 +81,8 @@ impl Sides {
             let sql = format!("COPY {images} ({}) FROM STDIN (FORMAT binary)", list.join(", "));
             client.copy_in(&sql, &mut copy.as_slice()).await?;
         }
-        let compare = match self.table.key.is_empty() {
+        // Where rows were only added there is no image whose key could be compared.
+        let compare = match self.table.key.is_empty() || self.columns.is_empty() {
             true => self.without_key(images),
             false => self.by_key(images),
         };
@@ -111,6 +112,11 @@ impl Sides {
     pub(super) fn values(&self, of: impl Fn(usize, &str) -> String) -> String {
         let each = self.columns.iter().enumerate().map(|(n, name)| of(n, name));
         each.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The kept columns of one side, for a list that goes on behind them.
+    fn listed(&self, side: &str) -> String {
+        (0..self.columns.len()).map(|n| format!("{side}.c{n}, ")).collect()
     }
 
     /// What a column of the table is called among the sides.
@@ -154,7 +160,7 @@ impl Sides {
                SELECT f.*, t.ctid AS now_at, t.tableoid AS now_place, t.xmin AS now_by,
                  ROW({now})::pg_catalog.text AS now, ROW({before})::pg_catalog.text AS before
                FROM folded f LEFT JOIN {table} t ON {same})
-             SELECT pg_catalog.row_number() OVER (ORDER BY b.ord) AS n, {values},
+             SELECT pg_catalog.row_number() OVER (ORDER BY b.ord) AS n, {values}
                b.now_at, b.now_place, b.before, {shown} AS shown, false AS done,
                CASE WHEN b.added THEN 'delete' WHEN b.now_at IS NULL THEN 'insert'
                  ELSE 'update' END AS act,
@@ -175,7 +181,7 @@ impl Sides {
              FROM both_sides b",
             now = self.values(|_, name| format!("t.{}", quoted(name))),
             before = self.values(|n, _| format!("f.c{n}")),
-            values = self.values(|n, _| format!("b.c{n}")),
+            values = self.listed("b"),
             table = self.table.from(),
             same = self.same("f"),
             shown = self.shown(|name| format!("b.{}", self.at(name))),
@@ -195,7 +201,7 @@ impl Sides {
              present AS (
                SELECT ROW({now})::pg_catalog.text AS now, pg_catalog.count(*) AS times
                FROM {table} t WHERE NOT {mine_now} GROUP BY 1)
-             SELECT pg_catalog.row_number() OVER (ORDER BY k.ord) AS n, {values},
+             SELECT pg_catalog.row_number() OVER (ORDER BY k.ord) AS n, {values}
                NULL::pg_catalog.tid AS now_at, NULL::pg_catalog.oid AS now_place, k.before,
                k.before AS shown, false AS done, 'insert' AS act,
                CASE WHEN k.added THEN 1 ELSE 0 END::pg_catalog.int8 AS additions,
@@ -207,7 +213,7 @@ impl Sides {
             mine_now = mine("t.xmin"),
             before = self.values(|n, _| format!("i.c{n}")),
             now = self.values(|_, name| format!("t.{}", quoted(name))),
-            values = self.values(|n, _| format!("k.c{n}")),
+            values = self.listed("k"),
             table = self.table.from(),
         )
     }

@@ -22,6 +22,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod flows;
+
 /// Names the file that tells the child what to do.
 const ORDERS: &str = "COUNTERMAND_CRASH_ORDERS";
 const NOBODY: Peer = Peer { uid: 0, pid: None };
@@ -172,7 +174,12 @@ fn child() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
         let gateway = Gateway::start(config, home, Clock::fast(SPEED)).await.unwrap();
-        let report = live(gateway.engine()).await;
+        let report = match orders["work"].as_str() {
+            Some(work) => {
+                flows::work(&gateway, work, Path::new(&orders["folder"].as_str().unwrap())).await
+            }
+            None => live(gateway.engine()).await,
+        };
         gateway.stop().await;
         report
     });
@@ -189,6 +196,11 @@ enum Death {
 }
 
 async fn run_child(folder: &Path, death: Option<Death>) -> ExitStatus {
+    run_child_at(folder, None, death).await
+}
+
+/// A child with this work; none: the life of a change.
+async fn run_child_at(folder: &Path, work: Option<&str>, death: Option<Death>) -> ExitStatus {
     let orders = folder.join("orders.json");
     let (step, after) = match death {
         Some(Death::Step(step, after)) => (Some(step), Some(after)),
@@ -196,7 +208,7 @@ async fn run_child(folder: &Path, death: Option<Death>) -> ExitStatus {
     };
     let order = json!({
         "config": folder.join("countermand.toml"), "report": folder.join("report.json"),
-        "step": step, "after": after,
+        "step": step, "after": after, "work": work, "folder": folder,
     });
     std::fs::write(&orders, order.to_string()).unwrap();
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
