@@ -23,6 +23,10 @@ pub struct Identity {
     pub verbs: BTreeSet<Verb>,
     /// Every object and dependent in the radius with the digest of its definition.
     pub objects: BTreeMap<String, Digest>,
+    /// What it only reads to decide what it does, with a digest of definition and rows: whoever
+    /// changed a row there would change what was signed.
+    #[serde(default)]
+    pub reads: BTreeMap<String, Digest>,
     /// The site's tags on those objects, where they have any.
     pub tags: BTreeMap<String, BTreeSet<String>>,
 }
@@ -41,23 +45,31 @@ impl Identity {
         if self.verbs != other.verbs {
             words.push("what the payload does differs".to_owned());
         }
-        for (object, definition) in &other.objects {
-            match self.objects.get(object) {
-                None => words.push(format!("{object} was added")),
-                Some(before) if before != definition => {
-                    words.push(format!("{object} was altered"));
-                }
-                Some(_) => {}
-            }
-        }
-        for object in self.objects.keys().filter(|object| !other.objects.contains_key(*object)) {
-            words.push(format!("{object} is gone"));
-        }
+        words.extend(between(&self.objects, &other.objects, "was altered"));
+        words.extend(between(
+            &self.reads,
+            &other.reads,
+            "is read, and was altered or holds other rows",
+        ));
         if self.tags != other.tags {
             words.push("tags differ".to_owned());
         }
         words
     }
+}
+
+/// What was added, changed or taken away, in words.
+fn between(
+    before: &BTreeMap<String, Digest>,
+    after: &BTreeMap<String, Digest>,
+    differs: &str,
+) -> Vec<String> {
+    let new = after.iter().filter_map(|(object, digest)| match before.get(object) {
+        None => Some(format!("{object} was added")),
+        Some(known) => (known != digest).then(|| format!("{object} {differs}")),
+    });
+    let gone = before.keys().filter(|object| !after.contains_key(*object));
+    new.chain(gone.map(|object| format!("{object} is gone"))).collect()
 }
 
 /// The most rows a unit may lose or change in one table.

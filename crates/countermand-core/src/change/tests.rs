@@ -22,6 +22,7 @@ fn preview(rows: u64) -> Preview {
             payload: Digest::of_bytes(b"drop"),
             verbs: [postgres::DROP_TABLE].into(),
             objects: BTreeMap::new(),
+            reads: Default::default(),
             tags: BTreeMap::new(),
         },
         ceiling: Ceiling::over(&Counts::from([("a".into(), rows)]), true),

@@ -29,6 +29,7 @@ pub use settings::{SettingClass, classify as setting_class};
 
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
+use std::collections::BTreeSet;
 
 /// A longer text is not parsed, in bytes.
 pub const MAX_SQL: usize = 1024 * 1024;
@@ -71,6 +72,9 @@ pub struct Statement {
     pub role: Role,
     /// What it does; at least one. An object without a name is the current database.
     pub actions: Vec<Action>,
+    /// Relations whose rows its queries read, each as the parts of its name: neither those that
+    /// it acts on itself nor the results of its own WITH queries.
+    pub reads: BTreeSet<Vec<String>>,
     /// Where it moves rows over the connection in COPY mode.
     pub copy: Option<CopyDirection>,
     /// The rows that it changes, as a question for before, where it tells them plainly.

@@ -14,6 +14,7 @@ pub mod connection;
 mod measure;
 mod preview;
 mod programs;
+mod reads;
 mod restore;
 mod run;
 mod save;

@@ -79,6 +79,7 @@ impl Memory {
             payload: payload.digest(),
             verbs: actions.iter().map(|action| action.verb).collect(),
             objects: nodes.iter().map(|n| (n.object.to_string(), n.definition)).collect(),
+            reads: Default::default(),
             tags: nodes.iter().map(|n| (n.object.to_string(), n.tags.clone())).collect(),
         };
         Ok(Preview {

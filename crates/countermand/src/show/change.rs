@@ -51,6 +51,7 @@ pub fn view(page: &mut Page, change: &ChangeView) {
     }
     radius(page, change);
     ceiling(page, change);
+    reads(page, change);
     reversibility(page, &change.preview.reversibility);
     page.untrusted("Payload, exactly what would run", &change.payload);
     beside(page, change);
@@ -132,6 +133,17 @@ fn ceiling(page: &mut Page, change: &ChangeView) {
         table.row(cells);
     }
     table.put(page);
+}
+
+fn reads(page: &mut Page, change: &ChangeView) {
+    let reads = &change.preview.identity.reads;
+    if reads.is_empty() {
+        return;
+    }
+    page.heading("Reads: if anybody changes a row of it, approvals are void");
+    for object in reads.keys() {
+        page.words(&escape::line(object));
+    }
 }
 
 /// Whether it can be taken back, in the words that are signed.

@@ -41,6 +41,12 @@ pub(super) fn relation(var: &RangeVar) -> String {
     qualified(parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()))
 }
 
+/// The parts of a relation's name: its schema, where the text has it, and its own name.
+pub(super) fn parts(var: &RangeVar) -> Vec<String> {
+    let schema = Some(&var.schemaname).filter(|schema| !schema.is_empty());
+    schema.into_iter().chain([&var.relname]).cloned().collect()
+}
+
 /// A role; the keywords stand in upper case, which no plain identifier does.
 pub(super) fn role(spec: &RoleSpec) -> String {
     match spec.roletype() {

@@ -3,6 +3,7 @@
 //! The tree of a text is as deep as its nesting. It is decoded, walked and dropped by recursion,
 //! so all three happen here, where there is room; no tree leaves this module's threads.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -118,6 +119,7 @@ fn opaque(sql: &str, why: String) -> Statement {
         sql: sql.to_owned(),
         role: Role::Plain,
         actions: vec![Action::new(verb::NOT_UNDERSTOOD, name::this_database())],
+        reads: BTreeSet::new(),
         copy: None,
         before: None,
         undone_by_rollback: false,

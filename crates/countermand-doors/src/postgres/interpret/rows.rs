@@ -37,7 +37,10 @@ pub(super) fn enter(survey: &mut Survey, node: NodeRef<'_>) -> bool {
         NodeRef::CopyStmt(stmt) => copy(survey, stmt),
         NodeRef::TruncateStmt(stmt) => each(survey, verb::TRUNCATE, &stmt.relations),
         NodeRef::LockStmt(stmt) => lock(survey, stmt),
-        NodeRef::LockingClause(_) => survey.act_here(verb::LOCK_ROWS),
+        NodeRef::LockingClause(clause) => {
+            survey.act_here(verb::LOCK_ROWS);
+            survey.are_aliases(&clause.locked_rels);
+        }
         NodeRef::ExplainStmt(stmt) => explain(survey, stmt),
         NodeRef::NotifyStmt(stmt) => survey.act(verb::NOTIFY, "channel", &stmt.conditionname),
         NodeRef::FuncCall(call) => function(survey, call),

@@ -38,6 +38,7 @@ pub(super) struct Survey {
     /// EXPLAIN without ANALYZE: planned, not run.
     planned_only: bool,
     reads: bool,
+    read: BTreeSet<Vec<String>>,
 }
 
 impl Survey {
@@ -53,6 +54,15 @@ impl Survey {
             self.targets.insert(address(relation));
         }
         self.act(verb, kind, name);
+    }
+
+    /// These name what FROM lists, by its aliases, and no relation of their own.
+    pub(super) fn are_aliases(&mut self, relations: &[Node]) {
+        for node in relations {
+            if let Some(NodeEnum::RangeVar(var)) = &node.node {
+                self.targets.insert(address(var));
+            }
+        }
     }
 
     /// Adds an action on the current database.
@@ -147,6 +157,7 @@ impl Survey {
             sql: sql.to_owned(),
             role,
             actions: self.actions,
+            reads: self.read,
             copy: self.copy,
             before: None,
             undone_by_rollback: undone,
@@ -181,6 +192,10 @@ impl Survey {
         let is_cte = plain && self.scopes.iter().any(|names| names.contains(&var.relname));
         if !is_cte && !self.is_target(var) {
             self.act(verb::SELECT, "table", name::relation(var));
+            // Elsewhere than in a query a name is referred to and its rows are not read.
+            if !self.scopes.is_empty() {
+                self.read.insert(name::parts(var));
+            }
         }
     }
 

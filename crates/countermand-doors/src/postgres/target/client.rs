@@ -208,6 +208,15 @@ impl Client {
         Ok(self.converse(&judged(statement)?).await?.tag)
     }
 
+    /// Lets the server say whether one judged statement means anything, and lock what it names.
+    pub(super) async fn analyse(&mut self, statement: &UnitStatement) -> Result<(), ClientError> {
+        let mut out = BytesMut::new();
+        let types = statement.parameters.iter().map(|parameter| parameter.oid);
+        frontend::parse("", &statement.sql, types, &mut out)?;
+        frontend::sync(&mut out);
+        self.converse(&out).await.map(drop)
+    }
+
     /// As [`Client::execute`], for a judged question.
     pub(super) async fn ask(&mut self, statement: &UnitStatement) -> Result<Vec<Row>, ClientError> {
         Ok(self.converse(&judged(statement)?).await?.rows)

@@ -161,6 +161,30 @@ pub(super) async fn counters(client: &mut Client) -> Result<Counters, ClientErro
     Ok(counters)
 }
 
+/// Relations that this transaction holds a lock on as readers do, by OID, with their names.
+pub(super) async fn read(client: &mut Client) -> Result<BTreeMap<u32, String>, ClientError> {
+    let sql = "SELECT DISTINCT k.relation, pg_catalog.concat(pg_catalog.quote_ident(n.nspname),
+          '.', pg_catalog.quote_ident(c.relname))
+        FROM pg_catalog.pg_locks k
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relation
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        WHERE k.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+          AND k.locktype OPERATOR(pg_catalog.=) 'relation'
+          AND c.relkind OPERATOR(pg_catalog.<>) ALL (ARRAY['i', 'I', 't']::pg_catalog.\"char\"[])
+          AND k.mode OPERATOR(pg_catalog.=)
+            ANY (ARRAY['AccessShareLock', 'RowShareLock']::pg_catalog.text[])";
+    let rows = client.query(sql, &[]).await?;
+    let relation = |row: &super::client::Row| {
+        Some((catalog::number(row, 0)?, catalog::text(row, 1).to_owned()))
+    };
+    Ok(rows.iter().filter_map(relation).collect())
+}
+
+/// Whether a relation was there before the unit ran.
+pub(super) fn was_there(before: &Catalogue, relation: u32) -> bool {
+    relation < FIRST_NORMAL || before.objects.contains(&Address::relation(relation))
+}
+
 /// Refuses what would blind the counters.
 pub(super) async fn sighted(client: &mut Client) -> Result<(), Deviation> {
     let sql = "SELECT pg_catalog.current_setting('track_counts')";

@@ -78,6 +78,7 @@ pub(super) fn preview(
             fingerprint,
             payload: payload.digest(),
             objects: objects.collect(),
+            reads: survey.reads.values().map(|read| (read.to_string(), read.digest)).collect(),
             tags: tags.map(|node| (node.object.to_string(), node.tags.clone())).collect(),
             verbs: verbs.clone(),
         },

@@ -2,9 +2,10 @@
 //! writers, then look (so that what is seen, saved and changed is one and the same), then run,
 //! then measure, then wait for a verdict.
 
-use super::super::unit::Unit;
+use super::super::unit::{Unit, UnitStatement};
 use super::client::{Client, ClientError};
 use super::measure::{self, Catalogue, Counters, Deviation};
+use super::reads;
 use super::save::{self, SaveError, Saving, Subject};
 use super::steps::{self, Step};
 use super::survey::{self, Depth, Survey};
@@ -124,14 +125,7 @@ impl Waiting {
                 measured: self.executed.measured,
             }),
             Ok(tag) => Ended::RolledBack(format!("the server answered {tag} to COMMIT")),
-            // A constraint or a conflict ends the commit before it is written. After any other
-            // error the server itself must say what came of it: it may have written the commit.
-            Err(ClientError::Server { code, message })
-                if code.starts_with("23") || code.starts_with("40") =>
-            {
-                Ended::RolledBack(message)
-            }
-            Err(error) => Ended::Unknown(error.to_string()),
+            Err(error) => unfinished(error),
         }
     }
 
@@ -139,6 +133,20 @@ impl Waiting {
     #[cfg(test)]
     pub(super) fn measured(&self) -> &Counts {
         &self.executed.measured
+    }
+}
+
+/// What an error of COMMIT says. A constraint or a conflict ends the commit before it is written.
+/// After any other error the server itself must say what came of it: it may have written the
+/// commit.
+pub(super) fn unfinished(error: ClientError) -> Ended {
+    match error {
+        ClientError::Server { code, message }
+            if code.starts_with("23") || code.starts_with("40") =>
+        {
+            Ended::RolledBack(message)
+        }
+        error => Ended::Unknown(error.to_string()),
     }
 }
 
@@ -184,18 +192,17 @@ impl<'a> Attempt<'a> {
         let found = self.survey(Depth::Objects).await?;
         self.client.batch("ROLLBACK").await.map_err(own)?;
         self.client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(own)?;
-        let tables = lockable(&found);
-        if tables.is_empty() {
+        let (tables, read) = (lockable(&found), readable(&found));
+        if tables.is_empty() && read.is_empty() {
             return Ok(());
         }
         let budget = self.target.setup().lock_wait.as_millis();
         let limit = self.target.setup().statement_timeout.as_millis();
-        let list: Vec<String> = tables.iter().map(|table| format!("ONLY {table}")).collect();
         let sql = format!(
-            "SET LOCAL statement_timeout TO {budget};
-             LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;
+            "SET LOCAL statement_timeout TO {budget}; {} {}
              SET LOCAL statement_timeout TO {limit}",
-            list.join(", ")
+            lock_table(&tables, "SHARE ROW EXCLUSIVE"),
+            lock_table(&read, "ACCESS SHARE"),
         );
         self.client.batch(&sql).await.map(drop).map_err(|error| match error.code() {
             Some("57014" | "55P03" | "40P01") => abort(Abort::LockNotGranted, error),
@@ -269,8 +276,12 @@ impl<'a> Attempt<'a> {
         let baseline = measure::counters(&mut self.client).await.map_err(own)?;
         self.apply_settings().await?;
         let mut said = Vec::new();
-        for statement in &self.unit.statements {
+        let deciding = reads::of(&self.unit).map_err(unjudged)?.deciding;
+        for (index, statement) in self.unit.statements.iter().enumerate() {
             self.client.limit().await.map_err(own)?;
+            if deciding.contains(&index) {
+                foreseen(&mut self.client, statement, survey, &before).await?;
+            }
             let tag = self.client.execute(statement).await.map_err(refused)?;
             if !self.client.in_transaction() {
                 let why = "a statement ended the transaction; it must not be trusted";
@@ -298,7 +309,39 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Asks the server itself what a statement is about to read: what stands behind views, rules and
+/// policies shows as locks before anything runs. What the functions and triggers read that it
+/// calls does not: their code is the owner's, and what it does is measured.
+async fn foreseen(
+    client: &mut Client,
+    statement: &UnitStatement,
+    survey: &Survey,
+    before: &Catalogue,
+) -> Result<(), Aborted> {
+    let known = measure::read(client).await.map_err(own)?;
+    client.analyse(statement).await.map_err(refused)?;
+    let now = measure::read(client).await.map_err(own)?;
+    let unsigned = now.iter().find(|(relation, _)| {
+        !known.contains_key(relation)
+            && !survey.reads.contains_key(relation)
+            && measure::was_there(before, **relation)
+    });
+    match unsigned {
+        None => Ok(()),
+        Some((_, name)) => {
+            let why = format!("it reads {name}, which was not foreseen");
+            Err(abort(Abort::IdentityChanged, why))
+        }
+    }
+}
+
 impl Executed {
+    /// Rows lost or changed.
+    #[cfg(test)]
+    pub(super) fn measured(&self) -> &Counts {
+        &self.measured
+    }
+
     async fn measure(
         &mut self,
         survey: &Survey,
@@ -340,6 +383,23 @@ pub(super) async fn rehearse(target: &PostgresTarget, unit: Unit) -> Result<Coun
 fn lockable(survey: &Survey) -> BTreeSet<String> {
     let tables = survey.rows.values().map(|losing| losing.table.name.clone());
     tables.collect()
+}
+
+/// What a unit only reads, as far as LOCK TABLE takes it. ACCESS SHARE is enough, and keeps no
+/// writer waiting: it holds the definitions, which are read as they are now, and keeps TRUNCATE
+/// away; the rows that the unit reads are those of the run's one snapshot, and so are those that
+/// the digest is of. What others commit meanwhile, the unit does not see.
+fn readable(survey: &Survey) -> BTreeSet<String> {
+    let lockable = survey.reads.values().filter(|read| read.table.kind != 'm');
+    lockable.map(|read| read.table.name.clone()).collect()
+}
+
+fn lock_table(relations: &BTreeSet<String>, mode: &str) -> String {
+    if relations.is_empty() {
+        return String::new();
+    }
+    let list: Vec<String> = relations.iter().map(|name| format!("ONLY {name}")).collect();
+    format!("LOCK TABLE {} IN {mode} MODE;", list.join(", "))
 }
 
 fn abort(abort: Abort, why: impl std::fmt::Display) -> Aborted {

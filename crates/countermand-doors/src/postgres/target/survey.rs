@@ -4,6 +4,7 @@
 use super::super::unit::Unit;
 use super::catalog::{self, Address, Described, Table};
 use super::client::{Client, ClientError};
+use super::reads;
 use super::steps::{DropStep, Name, Named, Part, Step};
 use countermand_core::action::Action;
 use countermand_core::digest::Digest;
@@ -13,9 +14,11 @@ use countermand_core::radius::Fate;
 use countermand_engine::target::TargetError;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod behind;
 mod count;
 mod resolve;
 
+pub(super) use behind::Read;
 use resolve::Resolved;
 
 /// Everything a unit would touch.
@@ -33,6 +36,8 @@ pub(super) struct Survey {
     pub(super) rows: BTreeMap<u32, Losing>,
     /// Tables that are altered and keep their rows, with how many those are.
     pub(super) altered: BTreeMap<u32, u64>,
+    /// Relations that its statements only read, by OID.
+    pub(super) reads: BTreeMap<u32, Read>,
 }
 
 /// An object in the radius.
@@ -99,6 +104,7 @@ pub(super) async fn survey(
         }
     }
     walk.touch(actions).await?;
+    walk.read(&reads::of(unit)?).await?;
     walk.finish().await?;
     Ok(walk.found)
 }

@@ -2,6 +2,7 @@
 //! here from behind the permit, which only the engine can make.
 
 mod preview;
+mod reads;
 mod restore;
 mod run;
 mod take_back;

@@ -47,6 +47,7 @@ pub(crate) fn sample() -> ChangeView {
             payload: Digest::of_bytes(b"payload"),
             verbs: BTreeSet::from([DROP_SCHEMA]),
             objects: [("schema billing".to_owned(), Digest::of_bytes(b""))].into(),
+            reads: Default::default(),
             tags: std::collections::BTreeMap::new(),
         },
         ceiling: Ceiling::over(&counts, false),

@@ -19,7 +19,7 @@ pub(super) enum Resolved {
 
 impl Name {
     /// Its parts, as a list.
-    pub(super) fn parts(&self) -> Vec<String> {
+    pub(in super::super) fn parts(&self) -> Vec<String> {
         self.schema.iter().chain([&self.name]).cloned().collect()
     }
 

@@ -201,3 +201,56 @@ async fn a_full_disk_aborts_and_leaves_no_restore_point() {
     assert!(!sealed);
     assert_eq!(site.psql("SELECT count(*) FROM shop.t").await, "3000");
 }
+
+/// Passes everything on, but the answer to COMMIT: that is lost, with the connection.
+async fn losing_commits(to: std::net::SocketAddr) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(to).await.unwrap();
+            tokio::spawn(pass(client, server));
+        }
+    });
+    port
+}
+
+async fn pass(mut client: tokio::net::TcpStream, mut server: tokio::net::TcpStream) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
+    loop {
+        tokio::select! {
+            Ok(length) = client.read(&mut asked) => {
+                if length == 0 || server.write_all(&asked[..length]).await.is_err() { return }
+                if asked[..length].windows(7).any(|seven| seven == b"COMMIT\0") {
+                    let _ = server.read(&mut answered).await;
+                    return;
+                }
+            }
+            Ok(length) = server.read(&mut answered) => {
+                if length == 0 || client.write_all(&answered[..length]).await.is_err() { return }
+            }
+            else => return,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restore_whose_commit_got_no_answer_says_so_and_may_be_asked_again() {
+    let mut site = Site::start(ZOO).await;
+    let rows = site.rows(&TABLES).await;
+    let dropped = site.change("DROP TABLE other.plain", "dropped").await;
+    let deleted = site.change("DELETE FROM shop.orders WHERE id <= 3", "deleted").await;
+    let direct = site.target.clone();
+    site.target.setup.address.port = losing_commits(site.server.address()).await;
+    for point in [&dropped, &deleted] {
+        let error = site.restore(point, false).await.unwrap_err().to_string();
+        assert!(error.contains("whether it was brought back is not known"), "{error}");
+    }
+    same(&site.rows(&TABLES).await, &rows, "it was");
+    site.target = direct;
+    let again = site.restore(&dropped, false).await.unwrap_err().to_string();
+    assert!(again.contains("other.plain exists now"), "{again}");
+    assert!(site.restore(&deleted, false).await.unwrap().equal);
+    same(&site.rows(&TABLES).await, &rows, "a second time");
+}

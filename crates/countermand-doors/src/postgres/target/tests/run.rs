@@ -1,5 +1,6 @@
 //! A run sees, saves, changes and measures one and the same thing.
 
+use super::super::client::ClientError;
 use super::*;
 use countermand_core::change::Abort;
 use countermand_engine::target::{Fate, Rehearse};
@@ -270,4 +271,28 @@ async fn an_executor_needs_no_superuser() {
             (schema.clone(), rows.clone())
         );
     }
+}
+
+#[test]
+fn an_error_of_commit_is_a_question_unless_it_came_before_the_commit_was_written() {
+    let refused = |code: &str| ClientError::Server { code: code.to_owned(), message: "no".into() };
+    for code in ["23503", "23505", "23P01", "40001", "40P01"] {
+        let ended = super::super::run::unfinished(refused(code));
+        assert!(matches!(ended, Ended::RolledBack(_)), "{code}: {ended:?}");
+    }
+    for code in ["57P01", "57014", "53100", "58030", "XX000", "08006", "25P02", ""] {
+        let ended = super::super::run::unfinished(refused(code));
+        assert!(matches!(ended, Ended::Unknown(_)), "{code}: {ended:?}");
+    }
+    let lost = super::super::run::unfinished(ClientError::Lost("gone".to_owned()));
+    assert!(matches!(lost, Ended::Unknown(_)), "{lost:?}");
+}
+
+#[tokio::test]
+async fn what_execute_runs_is_not_measured_and_so_not_held() {
+    let site = Site::start("CREATE SCHEMA shop; CREATE TABLE shop.t (a int)").await;
+    let error = site.preview("PREPARE p AS DELETE FROM t;\nEXECUTE p").await.unwrap_err();
+    assert!(
+        matches!(&error, TargetError::CannotJudge(why) if why.contains("send the statement itself"))
+    );
 }
