@@ -5,17 +5,35 @@ mod rust;
 mod tidy;
 mod tree;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => tidy(),
+        ["bench", "postgres", ref rest @ ..] => bench(rest),
         _ => {
-            eprintln!("usage: cargo xtask tidy    checks the architecture's invariants");
+            eprintln!(
+                "usage: cargo xtask tidy                      checks the architecture's invariants"
+            );
+            eprintln!("       cargo xtask bench postgres [--json]   measures what the door costs");
             ExitCode::from(2)
         }
     }
+}
+
+/// Built as the tests are, so that nothing is compiled twice.
+fn bench(arguments: &[&str]) -> ExitCode {
+    let built = Command::new(env!("CARGO"))
+        .args(["test", "--locked", "--quiet", "--workspace", "--no-run"])
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        return ExitCode::FAILURE;
+    }
+    let built = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
+    let Some(directory) = built else { return ExitCode::FAILURE };
+    let run = Command::new(directory.join("examples/bench_postgres")).args(arguments).status();
+    if run.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn tidy() -> ExitCode {

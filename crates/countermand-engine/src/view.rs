@@ -48,7 +48,7 @@ impl Engine {
             kind: stored.payload.kind,
             said: stored.said,
             preview: change.preview.clone(),
-            reasons: reasons(&decision),
+            reasons: reasons(change, &decision),
             approvals: approvals(change),
             trial: change.trial.clone(),
             rehearsal: self.rehearsal_words(change),
@@ -120,13 +120,15 @@ impl Engine {
     }
 }
 
-fn reasons(decision: &Decision) -> Vec<String> {
+fn reasons(change: &Change, decision: &Decision) -> Vec<String> {
+    let mut words: Vec<String> = change.request.beyond.iter().map(ToString::to_string).collect();
     match decision {
-        Decision::Allow { .. } => Vec::new(),
+        Decision::Allow { .. } => {}
         Decision::Hold { reasons, .. } | Decision::Forbid { reasons } => {
-            reasons.iter().map(ToString::to_string).collect()
+            words.extend(reasons.iter().map(ToString::to_string));
         }
     }
+    words
 }
 
 fn approvals(change: &Change) -> Vec<String> {
