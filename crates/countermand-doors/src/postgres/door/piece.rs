@@ -339,7 +339,10 @@ impl<'a> Builder<'a> {
                 (step.unnamed, step.describes) = (unnamed, Some(prepared));
             }
             (_, name) => {
-                self.portal(&name)?;
+                // A cursor is a portal too, which only the server knows; to describe it runs nothing.
+                if name.is_empty() {
+                    self.portal(&name)?;
+                }
                 self.push(Kind::DescribePortal, frame);
             }
         }

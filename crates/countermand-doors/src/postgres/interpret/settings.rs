@@ -66,8 +66,11 @@ fn is_on(value: &str) -> bool {
     ["on", "true", "yes", "1"].iter().any(|on| value.eq_ignore_ascii_case(on))
 }
 
+/// As the server reads it: letters and digits count, and nothing else. asyncpg sends `'utf-8'`, with
+/// the quotes.
 fn is_utf8(value: &str) -> bool {
-    ["utf8", "utf-8", "unicode"].iter().any(|name| value.eq_ignore_ascii_case(name))
+    let name: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    value.is_ascii() && ["utf8", "unicode"].iter().any(|utf8| name.eq_ignore_ascii_case(utf8))
 }
 
 const LIMITS: &[&str] = &[
