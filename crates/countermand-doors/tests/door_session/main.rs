@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests fail as tests do
 
 mod bounds;
+mod evasion;
 mod extended;
 mod raw;
 mod simple;

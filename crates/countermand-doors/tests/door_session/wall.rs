@@ -8,7 +8,7 @@ use countermand_core::verb::postgres as verb;
 use countermand_doors::postgres::interpret::{Interpretation, Role, Settings, interpret};
 
 /// Sees statements where they are, and a harmless read in each.
-fn gullible(sql: &str, settings: Settings) -> Interpretation {
+pub(crate) fn gullible(sql: &str, settings: Settings) -> Interpretation {
     let mut meaning = interpret(sql, settings);
     for statement in &mut meaning.statements {
         statement.role = Role::Plain;

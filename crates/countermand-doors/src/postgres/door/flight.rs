@@ -49,10 +49,17 @@ pub(super) struct Kept {
     pub(super) asked: Asked,
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Vec<Option<Bytes>>>,
-    /// Of all rows, those that were too many to be kept included.
+    /// What it takes, those rows included that were too many to be kept.
     pub(super) bytes: u64,
     /// A long row that is coming in.
     partial: BytesMut,
+}
+
+impl Kept {
+    /// Whether there is anything in it.
+    pub(super) fn takes_any(&self) -> bool {
+        !self.rows.is_empty() || self.bytes > self.asked.most
+    }
 }
 
 /// What a flight brought back.
@@ -72,6 +79,8 @@ pub(super) struct Report {
     pub(super) learned: Vec<Learn>,
     /// Rows as they were, question by question.
     pub(super) kept: Vec<Kept>,
+    /// What they all take, those rows included that were too many to be kept.
+    pub(super) kept_bytes: u64,
     /// Why such a question failed, where that was its own fault.
     pub(super) not_kept: Option<ErrorResponse>,
 }
@@ -245,7 +254,9 @@ impl Landing<'_> {
             (b'T', Kind::Keep(asked)) => {
                 let columns = wire::columns(&frame).map_err(|_| unexpected(&frame))?;
                 let (asked, partial) = (asked.clone(), BytesMut::new());
-                let kept = Kept { asked, columns, rows: Vec::new(), bytes: 0, partial };
+                let bytes = columns.iter().map(|column| column.name.len() as u64).sum();
+                let kept = Kept { asked, columns, rows: Vec::new(), bytes, partial };
+                self.report.kept_bytes = self.report.kept_bytes.saturating_add(bytes);
                 self.report.kept.push(kept);
             }
             (b'D', Kind::Keep(_)) => self.keep(&frame)?,
@@ -294,11 +305,20 @@ impl Landing<'_> {
         Ok(())
     }
 
+    /// Counts bytes of a row as it was; false where they are too many to be kept.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let Report { kept, kept_bytes, .. } = &mut self.report;
+        let Some(kept) = kept.last_mut() else { return false };
+        kept.bytes = kept.bytes.saturating_add(bytes as u64);
+        *kept_bytes = kept_bytes.saturating_add(bytes as u64);
+        *kept_bytes <= kept.asked.most
+    }
+
     /// A row as it was.
     fn keep(&mut self, frame: &Frame) -> Result<(), Broken> {
+        let fits = self.takes(frame.bytes().len());
         let Some(kept) = self.report.kept.last_mut() else { return Err(unexpected(frame)) };
-        kept.bytes = kept.bytes.saturating_add(frame.bytes().len() as u64);
-        if kept.bytes <= kept.asked.most {
+        if fits {
             kept.rows.push(wire::values(frame).map_err(|_| unexpected(frame))?);
         }
         Ok(())
@@ -310,9 +330,9 @@ impl Landing<'_> {
             let why = "a long row that is none".to_owned();
             Broken::Upstream(ConnectionError::Protocol(why))
         };
+        let fits = self.takes(part.len());
         let kept = self.report.kept.last_mut().ok_or_else(wrong)?;
-        kept.bytes = kept.bytes.saturating_add(part.len() as u64);
-        if kept.bytes > kept.asked.most {
+        if !fits {
             kept.partial.clear();
             return Ok(());
         }

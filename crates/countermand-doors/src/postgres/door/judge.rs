@@ -184,14 +184,21 @@ impl<G: Gate> Session<G> {
                          with a backslash";
             return Err(Said::error(CANNOT_JUDGE, words).hint("Send them one by one."));
         }
-        let mut inside = self.tx != Tx::None;
+        let (mut inside, mut ended) = (self.tx != Tx::None, false);
         let steers = pieces.iter().any(|piece| matches!(piece.class, Class::Transaction(_)));
         for piece in pieces {
             match &piece.class {
                 Class::Transaction(TransactionStatement::Begin(_)) => inside = true,
                 Class::Transaction(
                     TransactionStatement::Commit { .. } | TransactionStatement::Rollback { .. },
-                ) => inside = false,
+                ) => (inside, ended) = (false, true),
+                // What is weighed at a commit is all that was admitted.
+                _ if piece.writes() && ended => {
+                    let words = "cannot judge: one message that writes after the end of a \
+                                 transaction in it";
+                    let hint = "Send each transaction by itself.";
+                    return Err(Said::error(CANNOT_JUDGE, words).hint(hint));
+                }
                 _ if piece.writes() && steers && !inside => {
                     let words = "cannot judge: one message that writes inside and outside a \
                                  transaction block";

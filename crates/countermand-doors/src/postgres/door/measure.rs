@@ -20,7 +20,8 @@ const SYSTEM: usize = 3;
 /// The columns after them: the number of the row, and the guard of its limit.
 const OWN: usize = 2;
 
-/// One row about the transaction, then one for each relation that it changed. The last column of
+/// One row about the transaction, then one for each relation that it changed, with what its rows
+/// can be read from and whether row security may hide some of them. The last column of
 /// the first row makes the server forget these counters at the next end of a transaction.
 const MEASURE: &str = "\
 WITH countermand_locks AS MATERIALIZED (
@@ -35,7 +36,8 @@ SELECT NULL::pg_catalog.text,
      AND k.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'),
   pg_catalog.current_setting('track_counts'),
   (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors c WHERE c.is_holdable)::pg_catalog.text,
-  NULL, NULL, NULL, NULL, NULL, pg_catalog.pg_stat_force_next_flush()::pg_catalog.text
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  pg_catalog.pg_stat_force_next_flush()::pg_catalog.text
 UNION ALL
 SELECT r.oid::pg_catalog.text,
   pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)),
@@ -51,9 +53,21 @@ SELECT r.oid::pg_catalog.text,
    WHERE h.inhrelid OPERATOR(pg_catalog.=) r.oid AND NOT c.relispartition)::pg_catalog.text,
   (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger t
    WHERE t.tgrelid OPERATOR(pg_catalog.=) r.oid AND t.tgdeferrable AND NOT t.tgisinternal)
+   ::pg_catalog.text,
+  CASE WHEN pg_catalog.has_table_privilege(r.oid, 'SELECT')
+    THEN pg_catalog.concat('ONLY ', pg_catalog.quote_ident(n.nspname), '.',
+      pg_catalog.quote_ident(c.relname))
+    ELSE (SELECT pg_catalog.concat(pg_catalog.quote_ident(w.nspname), '.',
+        pg_catalog.quote_ident(v.relname))
+      FROM pg_catalog.pg_class v
+      JOIN pg_catalog.pg_namespace w ON w.oid OPERATOR(pg_catalog.=) v.relnamespace
+      WHERE v.oid OPERATOR(pg_catalog.=) r.root
+        AND pg_catalog.has_table_privilege(v.oid, 'SELECT')) END,
+  (pg_catalog.row_security_active(r.oid) OR pg_catalog.row_security_active(r.root))
    ::pg_catalog.text
 FROM (
-  SELECT l.oid, pg_catalog.pg_stat_get_xact_tuples_inserted(l.oid) AS inserted,
+  SELECT l.oid, pg_catalog.pg_partition_root(l.oid)::pg_catalog.oid AS root,
+    pg_catalog.pg_stat_get_xact_tuples_inserted(l.oid) AS inserted,
     pg_catalog.pg_stat_get_xact_tuples_updated(l.oid) AS updated,
     pg_catalog.pg_stat_get_xact_tuples_deleted(l.oid) AS deleted
   FROM (
@@ -102,6 +116,10 @@ struct Relation {
     generated: Vec<String>,
     /// Its rows have columns that its parent has not.
     inherits: bool,
+    /// What its rows can be read from, if this role may at all: itself, or what it is part of.
+    readable: Option<String>,
+    /// Row security may hide some of its rows.
+    secured: bool,
 }
 
 /// The answer is not of the form that was asked for.
@@ -115,7 +133,7 @@ impl Measure {
         let mut measure = Measure::default();
         let mut seen = false;
         for row in rows {
-            let row = <[Option<String>; 11]>::try_from(row).map_err(|_| Unreadable)?;
+            let row = <[Option<String>; 13]>::try_from(row).map_err(|_| Unreadable)?;
             match &row[0] {
                 None => {
                     seen = true;
@@ -127,7 +145,7 @@ impl Measure {
         if seen { Ok(measure) } else { Err(Unreadable) }
     }
 
-    fn transaction(&mut self, row: [Option<String>; 11]) -> Result<(), Unreadable> {
+    fn transaction(&mut self, row: [Option<String>; 13]) -> Result<(), Unreadable> {
         let [_, number, numbers, counts, holdable, ..] = row;
         let number = number.map(|number| number.parse()).transpose();
         self.transaction = number.map_err(|_| Unreadable)?;
@@ -144,7 +162,7 @@ impl Measure {
         Ok(())
     }
 
-    fn relation(&mut self, row: [Option<String>; 11]) -> Result<(), Unreadable> {
+    fn relation(&mut self, row: [Option<String>; 13]) -> Result<(), Unreadable> {
         let [
             oid,
             name,
@@ -157,6 +175,8 @@ impl Measure {
             generated,
             parents,
             late,
+            readable,
+            secured,
         ] = row;
         let number = |text: Option<String>| text?.parse::<u64>().ok();
         let oid: u32 = oid.ok_or(Unreadable)?.parse().map_err(|_| Unreadable)?;
@@ -190,6 +210,8 @@ impl Measure {
                     key: strings(key)?,
                     generated: strings(generated)?,
                     inherits: number(parents) != Some(0),
+                    readable,
+                    secured: secured.as_deref() == Some("true"),
                 };
                 self.relations.insert(oid, relation);
             }
@@ -203,40 +225,51 @@ impl Measure {
         self.relations.is_empty() && self.odd.is_empty()
     }
 
-    /// What it did, weighed against what is kept of it.
-    pub(super) fn written(&self, kept: &[Kept]) -> Written {
+    /// What it did, weighed against what is kept of it. `several`: in more than one statement.
+    pub(super) fn written(&self, kept: &[Kept], several: bool) -> Written {
         let mut written = Written { odd: self.odd.clone(), ..Written::default() };
         written.kept_bytes = kept.iter().map(|kept| kept.bytes).fold(0, u64::saturating_add);
         let versions = versions(kept);
         for (oid, relation) in &self.relations {
-            let tally = Tally {
-                kept: versions.iter().filter(|(table, _)| table == oid).count() as u64,
-                ..relation.tally
+            let of = |gone: bool| {
+                let own = |((table, _), deletes): &(&(u32, Place), &bool)| {
+                    table == oid && **deletes == gone
+                };
+                versions.iter().filter(own).count() as u64
             };
+            let (updated, deleted) = (of(false), of(true));
+            let tally = Tally { kept: updated + deleted, ..relation.tally };
             written.tables.insert(relation.name.clone(), tally);
             if tally.changed() > 0 {
                 written.odd.extend(relation.irrevocable(*oid, kept));
+                if several && relation.secured {
+                    written.odd.push(relation.is_secured());
+                }
+            }
+            if tally.changed() == tally.kept && tally.deleted != deleted {
+                let name = &relation.name;
+                written.odd.push(format!("rows of {name} were moved, not changed in their place"));
             }
         }
         written
     }
 
-    /// Questions whose answer must be 0 where the rows that are kept are those that were changed:
-    /// of the versions that were kept none may be visible any more. For conditions that can mean
-    /// other rows a moment later.
-    pub(super) fn doubts(&self, kept: &[Kept]) -> Vec<String> {
-        let mut places: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-        for kept in kept.iter().filter(|kept| !kept.asked.plain) {
-            for (table, place) in kept.rows.iter().filter_map(|row| version(row)) {
-                places.entry(table).or_default().push(words(place));
-            }
+    /// Questions for versions of rows that were kept and are still to be seen: those were not
+    /// changed. What is left is what was changed, exactly, if there is as much of it as the
+    /// server counted: each change supersedes one version.
+    pub(super) fn unchanged(&self, kept: &[Kept]) -> Vec<String> {
+        let mut places: BTreeMap<u32, BTreeSet<Place>> = BTreeMap::new();
+        for (table, place) in versions(kept).into_keys() {
+            places.entry(table).or_default().insert(place);
         }
-        let question = |(table, places): (u32, Vec<String>)| {
-            let name = &self.relations.get(&table)?.name;
-            let places: Vec<String> = places.iter().map(|place| format!("\"{place}\"")).collect();
+        let question = |(table, places): (u32, BTreeSet<Place>)| {
+            let readable = self.relations.get(&table)?.readable.as_ref()?;
+            let places: Vec<String> =
+                places.into_iter().map(|place| format!("\"{}\"", words(place))).collect();
             Some(format!(
-                "SELECT pg_catalog.count(*) FROM ONLY {name} WHERE ctid OPERATOR(pg_catalog.=) \
-                 ANY ('{{{}}}'::pg_catalog.tid[])",
+                "SELECT x.tableoid::pg_catalog.text, x.ctid::pg_catalog.text FROM {readable} x \
+                 WHERE x.tableoid OPERATOR(pg_catalog.=) {table}::pg_catalog.oid \
+                 AND x.ctid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.tid[])",
                 places.join(",")
             ))
         };
@@ -248,17 +281,18 @@ impl Measure {
     pub(super) fn subtransactions(&self) -> Vec<String> {
         let Some(top) = self.transaction else { return Vec::new() };
         let (epoch, low) = (top & !u64::from(u32::MAX), top & u64::from(u32::MAX));
-        let question = |relation: &Relation| {
-            format!(
-                "SELECT DISTINCT x.xmin::pg_catalog.text FROM ONLY {} x \
-                 WHERE x.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>) {low} \
+        let question = |(oid, relation): (&u32, &Relation)| {
+            let readable = relation.readable.as_ref()?;
+            Some(format!(
+                "SELECT DISTINCT x.xmin::pg_catalog.text FROM {readable} x \
+                 WHERE x.tableoid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid \
+                 AND x.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>) {low} \
                  AND pg_catalog.pg_xact_status((x.xmin::pg_catalog.text::pg_catalog.int8 \
                    OPERATOR(pg_catalog.+) {epoch})::pg_catalog.text::pg_catalog.xid8) \
-                 OPERATOR(pg_catalog.=) 'in progress'",
-                relation.name
-            )
+                 OPERATOR(pg_catalog.=) 'in progress'"
+            ))
         };
-        self.relations.values().map(question).collect()
+        self.relations.iter().filter_map(question).collect()
     }
 
     /// Adds the answers to [`Measure::subtransactions`].
@@ -326,6 +360,12 @@ impl Measure {
 }
 
 impl Relation {
+    /// Hidden is not gone, once something else has run.
+    fn is_secured(&self) -> String {
+        let name = &self.name;
+        format!("row security on {name} may hide what it did not change; one statement would flow")
+    }
+
     /// Why its rows could not be brought back as they were.
     fn irrevocable(&self, oid: u32, kept: &[Kept]) -> Vec<String> {
         let mut why = Vec::new();
@@ -337,6 +377,9 @@ impl Relation {
         }
         if self.tally.updated > 0 && self.key.is_empty() {
             why.push(format!("{name} has no primary key by which its rows could be found again"));
+        }
+        if self.tally.updated > 0 && self.key.iter().any(|column| self.generated.contains(column)) {
+            why.push(format!("the key of {name} is computed from what may have changed"));
         }
         let of = |kept: &&Kept| {
             kept.rows.iter().any(|row| version(row).is_some_and(|(table, _)| table == oid))
@@ -350,14 +393,40 @@ impl Relation {
     }
 }
 
-/// The versions of rows that are kept: table and place.
-fn versions(kept: &[Kept]) -> BTreeSet<(u32, [u8; 6])> {
-    kept.iter().flat_map(|kept| &kept.rows).filter_map(|row| version(row)).collect()
+/// Where a version of a row is: block and offset.
+type Place = [u8; 6];
+
+/// The versions of rows that are kept, table and place; and whether the last statement that meant
+/// one of them deletes.
+fn versions(kept: &[Kept]) -> BTreeMap<(u32, Place), bool> {
+    let of = |kept: &Kept| {
+        let deletes = kept.asked.deletes;
+        let versions = kept.rows.iter().filter_map(|row| version(row));
+        versions.map(|version| (version, deletes)).collect::<Vec<_>>()
+    };
+    kept.iter().flat_map(of).collect()
 }
 
-fn version(row: &[Option<Bytes>]) -> Option<(u32, [u8; 6])> {
+fn version(row: &[Option<Bytes>]) -> Option<(u32, Place)> {
     let place = row.get(1)?.as_deref()?.try_into().ok()?;
     Some((number(row.first())?, place))
+}
+
+/// Lets go of rows that were not changed. `visible`: table and place of each, as text.
+pub(super) fn let_go(kept: &mut [Kept], visible: &[Vec<Option<String>>]) {
+    let visible: BTreeSet<(u32, &str)> = visible
+        .iter()
+        .filter_map(|row| match row.as_slice() {
+            [Some(table), Some(place)] => Some((table.parse().ok()?, place.as_str())),
+            _ => None,
+        })
+        .collect();
+    let is_visible = |row: &[Option<Bytes>]| {
+        version(row).is_some_and(|(table, place)| visible.contains(&(table, &words(place))))
+    };
+    for kept in kept {
+        kept.rows.retain(|row| !is_visible(row));
+    }
 }
 
 fn number(value: Option<&Option<Bytes>>) -> Option<u32> {
@@ -365,7 +434,7 @@ fn number(value: Option<&Option<Bytes>>) -> Option<u32> {
 }
 
 /// A place as the server writes it: `(block,offset)`.
-fn words([a, b, c, d, e, f]: [u8; 6]) -> String {
+fn words([a, b, c, d, e, f]: Place) -> String {
     format!("({},{})", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
 }
 

@@ -205,6 +205,8 @@ pub(super) struct Builder<'a> {
     interpret: &'a (dyn Fn(&str) -> Interpretation + Sync),
     over: Overlay,
     pieces: Vec<Piece>,
+    /// The portal that the last piece runs.
+    bound: Option<Arc<Bound>>,
     /// What a change would hold of them, in bytes.
     bytes: usize,
     /// All texts that were parsed.
@@ -220,7 +222,7 @@ impl<'a> Builder<'a> {
     ) -> Builder<'a> {
         let (over, texts) = (Overlay::default(), Vec::new());
         let pieces = vec![Piece::quiet()];
-        Builder { names, interpret, over, pieces, bytes: 0, texts, broken: None }
+        Builder { names, interpret, over, pieces, bound: None, bytes: 0, texts, broken: None }
     }
 
     pub(super) fn add(&mut self, frame: &Frame) -> Result<(), Unfit> {
@@ -289,6 +291,9 @@ impl<'a> Builder<'a> {
 
     fn bind(&mut self, frame: &Frame) -> Result<(), Unfit> {
         let bind = Bind::read(frame)?;
+        if bind.portal.starts_with(OURS) {
+            return Err(Unfit::Said(reserved(&bind.portal)));
+        }
         let prepared = self.named(&bind.statement)?;
         let mut parameters = Vec::with_capacity(bind.values.len());
         for (index, value) in bind.values.iter().enumerate() {
@@ -309,6 +314,7 @@ impl<'a> Builder<'a> {
             prepared: Some(bound.prepared.clone()),
         });
         self.over.portals.insert(bind.portal.clone(), Some(bound.clone()));
+        self.bound = Some(bound.clone());
         let unnamed = must_be(&bind.statement, &bound.prepared);
         let step = self.push(Kind::Bind, frame);
         step.unnamed = unnamed;
@@ -352,8 +358,10 @@ impl<'a> Builder<'a> {
     fn execute(&mut self, frame: &Frame) -> Result<(), Unfit> {
         let portal = wire::executed(frame)?;
         let bound = self.portal(&portal)?;
-        if matches!(self.current().class, Class::Quiet) {
-            // A portal from before goes on.
+        let is_last = self.bound.take().is_some_and(|last| Arc::ptr_eq(&last, &bound));
+        if !is_last {
+            // A portal from before: nothing that was said of another one goes for it.
+            self.pieces.push(Piece::quiet());
             self.run(&bound).map_err(Unfit::Said)?;
         }
         let learn = match bound.prepared.statement.as_ref().map(|s| (&s.role, &s.sql)) {
@@ -454,6 +462,16 @@ fn class_of(statement: &Statement) -> Result<Class, Said> {
         Role::Plain if effect == Effect::Read => Class::Read,
         Role::Plain if statement.copy == Some(CopyDirection::In) => Class::CopyIn,
         Role::Plain => Class::Write,
+        Role::Session(
+            S::Prepare { name, .. }
+            | S::Deallocate { name: Some(name) }
+            | S::DeclareCursor { name, .. },
+        )
+        | Role::Transaction(TransactionStatement::Savepoint { name })
+            if name.starts_with(OURS) =>
+        {
+            return Err(reserved(name));
+        }
         Role::Transaction(transaction) => {
             refuse_transaction(transaction, effect)?;
             Class::Transaction(transaction.clone())
@@ -465,11 +483,6 @@ fn class_of(statement: &Statement) -> Result<Class, Said> {
             S::Set { name, .. } | S::Reset { name } if effect > Effect::Read => {
                 let words = format!("the setting `{name}` cannot be changed here to that");
                 return Err(Said::error(FORBIDDEN, words).hint("Leave it as it is."));
-            }
-            S::Prepare { name, .. } | S::Deallocate { name: Some(name) }
-                if name.starts_with(OURS) =>
-            {
-                return Err(reserved(name));
             }
             S::DeclareCursor { hold: true, .. } => {
                 let words = "cannot judge: a cursor WITH HOLD runs its query inside COMMIT";

@@ -308,6 +308,9 @@ impl<G: Gate> Session<G> {
                 self.unguard(open);
                 self.pending.extend(piece.steps);
                 ran.add(self.land().await?);
+                if ran.error.is_none() {
+                    self.scales.steer(transaction);
+                }
             }
         }
         Ok(())
@@ -331,8 +334,12 @@ impl<G: Gate> Session<G> {
         self.pending.extend(piece.steps);
         let ends = matches!(class, Class::Transaction(T::Commit { .. } | T::Rollback { .. }));
         let report = if ends { self.land_for_good().await? } else { self.land().await? };
+        let revived = report.error.is_none();
         ran.add(report);
         if let Class::Transaction(transaction) = class {
+            if revived {
+                self.scales.steer(&transaction);
+            }
             match transaction {
                 T::Rollback { .. } => self.held = None,
                 // The savepoint that reads stood behind is gone with what came after the agent's.
@@ -391,6 +398,7 @@ impl<G: Gate> Session<G> {
         let steps = vec![Step::own(NO_XID), Step::sync(), Step::query("ROLLBACK")];
         let mut report = self.fly_silently(steps).await?;
         self.tx = Tx::None;
+        self.scales = Scales::default();
         self.names.forget_portals();
         self.expect(&report, b"I")?;
         took_no_xid(&mut report)

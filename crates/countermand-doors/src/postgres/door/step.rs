@@ -36,9 +36,7 @@ pub(super) struct Asked {
     pub(super) sets: BTreeSet<String>,
     /// Whether rows are deleted.
     pub(super) deletes: bool,
-    /// Whether counting shows that these were the rows.
-    pub(super) plain: bool,
-    /// As many bytes are kept.
+    /// As many bytes are kept, of all questions of one flight.
     pub(super) most: u64,
 }
 

@@ -11,7 +11,7 @@ use super::piece::Question;
 use super::run::Ran;
 use super::session::Session;
 use super::step::{Asked, Kind, Show, Step};
-use crate::postgres::interpret::Before;
+use crate::postgres::interpret::{Before, TransactionStatement};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, Said};
 use crate::postgres::unit::{Parameter, Unit, UnitStatement};
 use crate::postgres::wire::ErrorResponse;
@@ -49,6 +49,8 @@ pub(super) struct Scales {
     /// Not all of it is known: it cannot be held whole.
     partial: bool,
     kept: Vec<Kept>,
+    /// The open savepoints, and how many questions had been answered at each.
+    savepoints: Vec<(String, usize)>,
 }
 
 impl Scales {
@@ -84,6 +86,34 @@ impl Scales {
     pub(super) fn is_partial(&mut self) {
         self.partial = true;
     }
+
+    fn kept_bytes(&self) -> u64 {
+        self.kept.iter().map(|kept| kept.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// A savepoint was made, left or gone back to. What was kept since goes with what was done
+    /// since: rows that nobody will see any more would look like rows that were changed.
+    pub(super) fn steer(&mut self, transaction: &TransactionStatement) {
+        use TransactionStatement as T;
+        let place = |name: &String| self.savepoints.iter().rposition(|(known, _)| known == name);
+        match transaction {
+            T::Savepoint { name } => self.savepoints.push((name.clone(), self.kept.len())),
+            T::Release { name } => {
+                if let Some(place) = place(name) {
+                    self.savepoints.truncate(place);
+                }
+            }
+            T::RollbackTo { name } => {
+                if let Some(place) = place(name) {
+                    self.savepoints.truncate(place + 1);
+                    self.kept.truncate(self.savepoints[place].1);
+                }
+                // Its texts do not tell which of them were undone.
+                self.partial = true;
+            }
+            _ => {}
+        }
+    }
 }
 
 impl<G: Gate> Session<G> {
@@ -96,15 +126,15 @@ impl<G: Gate> Session<G> {
         let asked = Asked {
             sets: before.sets().clone(),
             deletes: before.sets().is_empty(),
-            plain: before.is_plain(),
-            most: limits.kept_bytes,
+            most: limits.kept_bytes.saturating_sub(self.scales.kept_bytes()),
         };
         Some(Step::new(Kind::Keep(asked), Show::Nobody, sends))
     }
 
     /// Takes what a flight has kept.
     pub(super) fn keep(&mut self, report: &mut Report) {
-        self.scales.kept.append(&mut report.kept);
+        let kept = report.kept.drain(..);
+        self.scales.kept.extend(kept.filter(|kept| kept.takes_any()));
     }
 
     /// Whether the open transaction waits for a yes before its commit.
@@ -125,9 +155,11 @@ impl<G: Gate> Session<G> {
         if self.scales.nested {
             self.subtransactions(&mut measure).await?;
         }
-        let scales = std::mem::take(&mut self.scales);
-        let mut written = measure.written(&scales.kept);
-        written.odd.extend(self.doubts(&measure, &scales.kept).await?);
+        let mut scales = std::mem::take(&mut self.scales);
+        let doubt = self.let_go(&measure, &mut scales.kept).await?;
+        let mut written =
+            measure.written(&scales.kept, scales.partial || scales.statements.len() > 1);
+        written.odd.extend(doubt);
         let whole = self.whole(&scales);
         let images = match measure.is_empty() {
             true => None,
@@ -241,24 +273,23 @@ impl<G: Gate> Session<G> {
         Ok(())
     }
 
-    /// Where a condition could mean other rows a moment later: whether the rows that were kept are
-    /// those that were changed.
-    async fn doubts(&mut self, measure: &Measure, kept: &[Kept]) -> Result<Vec<String>, Broken> {
-        let questions = measure.doubts(kept);
+    /// Lets go of rows that were kept and not changed. Gives why that cannot be seen, if so.
+    async fn let_go(
+        &mut self,
+        measure: &Measure,
+        kept: &mut [Kept],
+    ) -> Result<Option<String>, Broken> {
+        let questions = measure.unchanged(kept);
         if questions.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut steps: Vec<Step> = questions.iter().map(|sql| Step::own(sql)).collect();
         steps.push(Step::sync());
-        let asked = questions.len();
         let report = self.fly_silently(steps).await?;
-        let none = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("0");
-        if report.rows.len() == asked && report.rows.iter().all(none) {
-            return Ok(Vec::new());
-        }
-        let why = "its condition meant other rows when it ran than a moment before, so what it \
-                   changed is not kept";
-        Ok(vec![why.to_owned()])
+        measure::let_go(kept, &report.rows);
+        let why =
+            |error| format!("whether what is kept is what it changed cannot be seen: {error}");
+        Ok(report.error.map(why))
     }
 }
 

@@ -27,9 +27,6 @@ pub struct Before {
     used: BTreeSet<u32>,
     /// The columns that are set; none where rows go.
     sets: BTreeSet<String>,
-    /// Whether the condition is of columns and values alone. Another one can mean other rows a
-    /// moment later, and then counting them shows nothing.
-    plain: bool,
 }
 
 impl Before {
@@ -64,11 +61,6 @@ impl Before {
     /// The columns that the statement sets.
     pub fn sets(&self) -> &BTreeSet<String> {
         &self.sets
-    }
-
-    /// Whether the same rows are meant a moment later, but for rows that others add.
-    pub fn is_plain(&self) -> bool {
-        self.plain
     }
 }
 
@@ -237,14 +229,12 @@ fn question(
         op: SetOperation::SetopNone.into(),
         ..SelectStmt::default()
     };
-    let plain = seen.plain && from.is_empty() && with.is_none();
     let sql = NodeEnum::SelectStmt(Box::new(select)).deparse(DeparseOptions::default()).ok()?;
     let once = sql.matches(&MOST.to_string()).count() == 1;
     (once && !seen.changes).then(|| Before {
         question: sql,
         used: seen.parameters,
         sets: BTreeSet::new(),
-        plain,
     })
 }
 
@@ -254,17 +244,11 @@ fn integer(value: i32) -> Node {
 }
 
 /// What stands in a condition.
+#[derive(Default)]
 struct Seen {
     parameters: BTreeSet<u32>,
-    plain: bool,
     /// Something in it changes rows itself, or cannot be asked again.
     changes: bool,
-}
-
-impl Default for Seen {
-    fn default() -> Seen {
-        Seen { parameters: BTreeSet::new(), plain: true, changes: false }
-    }
 }
 
 impl Visitor for Seen {
@@ -279,23 +263,7 @@ impl Visitor for Seen {
             | NodeRef::DeleteStmt(_)
             | NodeRef::MergeStmt(_)
             | NodeRef::CurrentOfExpr(_) => self.changes = true,
-            NodeRef::ColumnRef(_)
-            | NodeRef::AConst(_)
-            | NodeRef::AExpr(_)
-            | NodeRef::BoolExpr(_)
-            | NodeRef::BooleanTest(_)
-            | NodeRef::NullTest(_)
-            | NodeRef::TypeCast(_)
-            | NodeRef::TypeName(_)
-            | NodeRef::RowExpr(_)
-            | NodeRef::AArrayExpr(_)
-            | NodeRef::List(_)
-            | NodeRef::String(_)
-            | NodeRef::Integer(_)
-            | NodeRef::Float(_)
-            | NodeRef::Boolean(_)
-            | NodeRef::CollateClause(_) => {}
-            _ => self.plain = false,
+            _ => {}
         }
     }
 
@@ -318,31 +286,27 @@ mod tests {
                 "DELETE FROM shop.t AS x WHERE x.a = $2 AND b IN ('it''s', $1)",
                 "SELECT x.tableoid, x.ctid, x.xmin, x.* FROM shop.t x WHERE x.a = $2 AND \
                  b IN ('it''s', $1) LIMIT 1234567891 FOR UPDATE OF x",
-                true,
             ),
             (
                 "UPDATE ONLY \"T\" SET a = a + $1, b = 2 WHERE c > now()",
                 "SELECT \"T\".tableoid, \"T\".ctid, \"T\".xmin, \"T\".* FROM ONLY \"T\" WHERE c > now() \
                  LIMIT 1234567891 FOR UPDATE OF \"T\"",
-                false,
             ),
             (
                 "UPDATE t SET a = u.a FROM u WHERE t.id = u.id",
                 "SELECT t.tableoid, t.ctid, t.xmin, t.* FROM t, u WHERE t.id = u.id \
                  LIMIT 1234567891 FOR UPDATE OF t",
-                false,
             ),
             (
                 "INSERT INTO t (id, n, v) VALUES ($1, 1, 2), (4, $2, DEFAULT) \
                  ON CONFLICT (id, n) DO UPDATE SET v = excluded.v",
                 "SELECT t.tableoid, t.ctid, t.xmin, t.* FROM t WHERE (t.id = $1 AND t.n = 1) OR \
                  (t.id = 4 AND t.n = $2) LIMIT 1234567891 FOR UPDATE OF t",
-                true,
             ),
         ];
-        for (sql, question, plain) in cases {
+        for (sql, question) in cases {
             let before = before(sql).unwrap_or_else(|| panic!("{sql}"));
-            assert_eq!((before.question.as_str(), before.plain), (question, plain), "{sql}");
+            assert_eq!(before.question, question, "{sql}");
         }
     }
 
