@@ -184,7 +184,7 @@ async fn taken_for_reads_the_attacks_change_nothing_at_all() {
     let stand = Stand::with(Effect::Read, gullible).await;
     let tables = [names::CASES, savepoints::CASES, conditions::CASES, hanging::CASES, forms::CASES];
     let cases: Vec<&Case> = tables.into_iter().flatten().collect();
-    assert!(cases.len() >= 60, "{}", cases.len());
+    assert!(cases.len() >= 100, "{}", cases.len());
     for case in cases {
         stand.set_up_shop(case.owner).await;
         stand.psql_on(case.attack).await;
