@@ -4,6 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 mod dump;
+mod migrations;
+mod node;
 mod pgbench;
 mod psql;
+mod python;
+mod quiet;
 mod stage;

@@ -24,9 +24,6 @@ const ROLES: &str = "
     CREATE ROLE countermand_session LOGIN PASSWORD 'secret';
     CREATE ROLE countermand_executor LOGIN PASSWORD 'secret' IN ROLE app_owner, countermand_session;
     CREATE DATABASE shop OWNER app_owner;";
-const GRANTS: &str = "
-    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO countermand_session;
-    GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO countermand_session;";
 
 /// Everything between an agent and a database.
 pub(crate) struct Stage {
@@ -47,8 +44,8 @@ impl Stage {
     pub(crate) async fn at(schema: &str, writes: &str, clock: Clock) -> Stage {
         let server = ScratchServer::start(Options::default()).await.unwrap();
         server.psql(ROLES).await.unwrap();
-        let schema = text(schema);
-        let sql = format!("SET ROLE app_owner;\n{schema}\n{GRANTS}\nRESET ROLE;\nANALYZE;");
+        let (schema, grants) = (text(schema), text("sql/grants.sql"));
+        let sql = format!("SET ROLE app_owner;\n{schema}\n{grants}\nRESET ROLE;\nANALYZE;");
         server.psql_in(DATABASE, &sql).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("countermand.toml");
@@ -117,6 +114,29 @@ impl Stage {
         command.current_dir(self.folder()).kill_on_drop(true).stdin(std::process::Stdio::null())
     }
 
+    /// Proposes a text as one unit, as the agent would; gives what it is told.
+    pub(crate) async fn propose(&self, sql: &str) -> String {
+        let proposed = self.folder().join("proposed.sql");
+        std::fs::write(&proposed, sql).unwrap();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_countermand"));
+        command
+            .env_remove("COUNTERMAND_CONFIG")
+            .arg("propose")
+            .arg(&proposed)
+            .args(["--as", AGENT]);
+        command.args(["--target", DATABASE]);
+        command.env("COUNTERMAND_DOOR", self.gateway.door().to_string());
+        command.env("COUNTERMAND_CREDENTIAL", self.credential.expose_secret());
+        let output = command.current_dir(self.folder()).output().await.unwrap();
+        let (stdout, stderr) = said(&output);
+        format!("{stdout}{stderr}")
+    }
+
+    /// Runs SQL as the owner of everything: what the executor does once it was approved.
+    pub(crate) async fn as_owner(&self, sql: &str) {
+        self.truth(&format!("SET ROLE app_owner;\n{sql}\n{}", text("sql/grants.sql"))).await;
+    }
+
     /// All changes, the first one first.
     pub(crate) async fn changes(&self) -> Vec<ChangeView> {
         let asked = self.gateway.engine().control(Command::Changes { open: false }, NOBODY).await;
@@ -170,6 +190,14 @@ pub(crate) fn said(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
+/// A program that some tests need and that this machine lacks: said, and a failure where nothing
+/// is optional.
+pub(crate) fn lacks(program: &str, how: &str) {
+    let words = format!("`{program}` is missing; {how}");
+    assert!(std::env::var_os("COUNTERMAND_REQUIRE_ALL").is_none(), "{words}");
+    eprintln!("skipped: {words}");
+}
+
 fn key(person: &str) -> PrivateKey {
     let mut seed = [0; 32];
     seed[..person.len()].copy_from_slice(person.as_bytes());
@@ -199,17 +227,22 @@ fn configuration(folder: &Path, server: &ScratchServer, writes: &str) -> String 
     text
 }
 
+/// A human does something that needs a signature.
+async fn sign(gateway: &Gateway, person: &str, act: PrepareAct) -> Reply {
+    let prepare = Command::Prepare { signer: person.parse().unwrap(), act };
+    let asked = gateway.engine().control(prepare, NOBODY).await;
+    let Reply::Prepared { statement, .. } = asked else { return asked };
+    let signed = key(person).sign(NAMESPACE, HashAlg::Sha512, statement.as_bytes()).unwrap();
+    let signature = signed.to_pem(LineEnding::LF).unwrap();
+    gateway.engine().control(Command::Submit { statement, signature }, NOBODY).await
+}
+
 /// Lets the agent in, as its sponsor would; gives its credential.
 async fn let_in(gateway: &Gateway) -> SecretString {
     let grant = json!({ "targets": [DATABASE], "effects": ["read", "write", "destroy"] });
     let grant = serde_json::from_value(grant).unwrap();
     let act = PrepareAct::AddAgent { agent: AGENT.parse().unwrap(), grant, lifetime: 43_200 };
-    let prepare = Command::Prepare { signer: "alice".parse().unwrap(), act };
-    let asked = gateway.engine().control(prepare, NOBODY).await;
-    let Reply::Prepared { statement, .. } = asked else { panic!("{asked:?}") };
-    let signed = key("alice").sign(NAMESPACE, HashAlg::Sha512, statement.as_bytes()).unwrap();
-    let signature = signed.to_pem(LineEnding::LF).unwrap();
-    let asked = gateway.engine().control(Command::Submit { statement, signature }, NOBODY).await;
-    let Reply::Done { credential, .. } = asked else { panic!("{asked:?}") };
+    let reply = sign(gateway, "alice", act).await;
+    let Reply::Done { credential, .. } = reply else { panic!("{reply:?}") };
     SecretString::from(credential.unwrap())
 }

@@ -13,6 +13,7 @@ use countermand_core::action::Action;
 use countermand_core::change::Outcome;
 use countermand_core::effect::Effect;
 use countermand_core::request::{ChangeNumber, RequestKey};
+use countermand_core::verb::postgres::LOCK_ADVISORY;
 use countermand_engine::{Proposal, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +57,7 @@ impl<G: Gate> Session<G> {
         let (proposal, unit) = self.proposal(&pieces).await?;
         let effect = Effect::worst(proposal.actions.iter().map(Action::effect));
         let key = RequestKey::of(&self.caller.agent, &self.target, &proposal.payload);
-        if let Some(said) = self.waits(effect, key) {
+        if let Some(said) = self.waits(&proposal, key) {
             return self.refuse(said, &pieces).await;
         }
         let shape = Shape::of(&pieces, self.tx);
@@ -222,9 +223,12 @@ impl<G: Gate> Session<G> {
     }
 
     /// After a hold nothing else is written here: a script must not run on over the gap.
-    fn waits(&self, effect: Effect, key: RequestKey) -> Option<Said> {
+    fn waits(&self, proposal: &Proposal, key: RequestKey) -> Option<Said> {
         let held = self.held.as_ref()?;
-        if effect == Effect::Read || held.keys.contains(&key) {
+        // Locks are of the session, and a pool releases them before it resets the rest.
+        let writes =
+            |action: &Action| action.effect() != Effect::Read && action.verb != LOCK_ADVISORY;
+        if !proposal.actions.iter().any(writes) || held.keys.contains(&key) {
             return None;
         }
         let change = held.change;

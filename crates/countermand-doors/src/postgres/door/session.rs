@@ -371,6 +371,8 @@ impl<G: Gate> Session<G> {
                 self.names.forget_portals();
                 self.held = None;
             }
+            // What a pool does with a connection that comes back.
+            SessionStatement::ResetAll => self.held = None,
             _ => {}
         }
         self.settings = None;

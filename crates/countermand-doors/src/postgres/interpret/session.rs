@@ -3,7 +3,7 @@
 use countermand_core::action::{Action, Object};
 use countermand_core::verb::postgres as verb;
 use pg_query::protobuf::{
-    AConst, AExprKind, DiscardMode, DiscardStmt, Node, SelectStmt, TransactionStmt,
+    AConst, AExprKind, DiscardMode, DiscardStmt, FuncCall, Node, SelectStmt, TransactionStmt,
     TransactionStmtKind, VariableSetKind, VariableSetStmt, a_const,
 };
 use pg_query::{NodeEnum, NodeRef};
@@ -277,17 +277,21 @@ fn literal(constant: &AConst) -> Option<String> {
     })
 }
 
-/// `SELECT set_config('name', 'value', local)` and nothing else: SET in another dress. Anywhere
-/// else the door could not know what is set, nor whether. pg_dump asks the catalogue first
-/// whether the setting exists: `SELECT set_config(name, …) FROM pg_settings WHERE name = '…'`.
+/// `SELECT set_config('name', 'value', local)`, beside nothing but `current_setting('name')`: SET in
+/// another dress. Anywhere else the door could not know what is set, nor whether. pg_dump asks the
+/// catalogue first whether the setting exists:
+/// `SELECT set_config(name, …) FROM pg_settings WHERE name = '…'`.
 pub(super) fn set_config(select: &SelectStmt) -> Option<(Action, About)> {
-    let [target] = select.target_list.as_slice() else { return None };
-    let Some(NodeEnum::ResTarget(target)) = &target.node else { return None };
-    let Some(NodeEnum::FuncCall(call)) = &target.val.as_deref()?.node else { return None };
-    let (["set_config"] | ["pg_catalog", "set_config"]) = name::strings(&call.funcname).as_slice()
-    else {
-        return None;
+    let calls = select.target_list.iter().map(called).collect::<Option<Vec<_>>>()?;
+    let (sets, shows): (Vec<_>, Vec<_>) =
+        calls.into_iter().partition(|call| is_call(call, "set_config"));
+    let [call] = sets.as_slice() else { return None };
+    let shows_setting = |call: &&FuncCall| {
+        is_call(call, "current_setting") && call.args.iter().all(|arg| constant(arg).is_some())
     };
+    if !shows.iter().all(shows_setting) {
+        return None;
+    }
     let [setting, value, local] = call.args.as_slice() else { return None };
     let mut rest = SelectStmt { target_list: Vec::new(), ..select.clone() };
     let setting = match is_column(setting, "name") {
@@ -298,15 +302,41 @@ pub(super) fn set_config(select: &SelectStmt) -> Option<(Action, About)> {
     if rest != empty {
         return None;
     }
-    let (setting, value) = (setting.to_ascii_lowercase(), constant(value)?);
+    let setting = setting.to_ascii_lowercase();
+    let value = match constant(value) {
+        Some(value) => Some(value),
+        // A driver puts back what it found before.
+        None if is_parameter(value) && settings::is_free(&setting) => None,
+        None => return None,
+    };
     let local = match constant(local)?.as_str() {
         "true" | "t" => true,
         "false" | "f" => false,
         _ => return None,
     };
-    let action = named_setting(settings::classify(&setting, Some(&value)), &setting);
-    let set = SessionStatement::Set { name: setting, value: Some(value), local };
+    let action = named_setting(settings::classify(&setting, value.as_deref()), &setting);
+    let set = SessionStatement::Set { name: setting, value, local };
     Some((action, About::Session(set)))
+}
+
+/// The function that a result column is the call of.
+fn called(target: &Node) -> Option<&FuncCall> {
+    let Some(NodeEnum::ResTarget(target)) = &target.node else { return None };
+    match &target.val.as_deref()?.node {
+        Some(NodeEnum::FuncCall(call)) => Some(call),
+        _ => None,
+    }
+}
+
+fn is_call(call: &FuncCall, function: &str) -> bool {
+    match name::strings(&call.funcname).as_slice() {
+        [plain] | ["pg_catalog", plain] => *plain == function,
+        _ => false,
+    }
+}
+
+fn is_parameter(node: &Node) -> bool {
+    matches!(&node.node, Some(NodeEnum::ParamRef(_)))
 }
 
 /// Takes `FROM pg_settings WHERE name = '…'` out of `select`, and gives the name.

@@ -47,9 +47,16 @@ pub fn classify(name: &str, value: Option<&str>) -> SettingClass {
         "search_path" => search_path(value),
         "session_replication_role" => SettingClass::Protected,
         name if LIMITS.contains(&name) => SettingClass::Limit,
-        name if FREE.contains(&name) || name.starts_with("enable_") => SettingClass::Free,
+        // Free, but how texts are read hangs on its value.
+        "standard_conforming_strings" => SettingClass::Free,
+        name if is_free(name) => SettingClass::Free,
         _ => SettingClass::Unlisted,
     }
+}
+
+/// Whether any value of it, known or not, changes only what the session itself sees.
+pub(super) fn is_free(name: &str) -> bool {
+    FREE.contains(&name) || name.starts_with("enable_")
 }
 
 /// `pg_catalog` in a place of its own comes first, or what stands before it takes the place of
@@ -119,7 +126,6 @@ const FREE: &[&str] = &[
     "restrict_nonsystem_relation_kind",
     "row_security",
     "seq_page_cost",
-    "standard_conforming_strings",
     "synchronize_seqscans",
     "timezone",
     "transaction_deferrable",

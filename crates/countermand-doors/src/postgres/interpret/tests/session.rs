@@ -43,6 +43,11 @@ fn settings_in_all_their_spellings() {
         ("SET datestyle TO ISO, DMY", set("datestyle", Some("iso, dmy"), false)),
         ("SELECT set_config('jit', 'off', true)", set("jit", Some("off"), true)),
         ("SELECT pg_catalog.set_config('a.b', 'c', 'f')", set("a.b", Some("c"), false)),
+        (
+            "SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
+            set("jit", Some("off"), false),
+        ),
+        ("SELECT set_config('jit', $1, false)", set("jit", None, false)),
         ("RESET jit", S::Reset { name: "jit".to_owned() }),
         ("RESET ALL", S::ResetAll),
         ("SHOW TimeZone", S::Show { name: "timezone".to_owned() }),
@@ -56,7 +61,15 @@ fn settings_in_all_their_spellings() {
         "SELECT set_config('jit', 'off', true) UNION SELECT 'a'",
         "WITH x AS (SELECT 1) SELECT set_config('jit', 'off', true)",
         "SELECT set_config('jit', note, true)",
-        "SELECT set_config('jit', $1, true)",
+        "SELECT set_config('jit', $1 || 'x', true)",
+        "SELECT set_config($1, 'off', true)",
+        "SELECT set_config('search_path', $1, true)",
+        "SELECT set_config('role', $1, true)",
+        "SELECT set_config('work_mem', $1, true)",
+        "SELECT set_config('standard_conforming_strings', $1, true)",
+        "SELECT set_config('jit', 'off', true), set_config('role', 'x', true)",
+        "SELECT current_setting(note), set_config('jit', 'off', true) FROM t",
+        "SELECT public.current_setting('jit'), set_config('jit', 'off', true)",
     ] {
         assert_eq!(one(sql).role, Role::Plain, "{sql}");
         assert!(one(sql).effect() >= Effect::Opaque, "{sql}");

@@ -1,0 +1,2 @@
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO countermand_session;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO countermand_session;
