@@ -12,5 +12,7 @@ DATABASES = {
         "PASSWORD": os.environ["PGPASSWORD"],
         "HOST": os.environ["PGHOST"],
         "PORT": os.environ["PGPORT"],
+        # `iterator()` would use a cursor WITH HOLD, which is refused: see docs/tools.md.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
     }
 }
