@@ -67,10 +67,10 @@ fn statements(report: &str) -> u64 {
     for line in report.lines() {
         if let Some(path) = line.strip_prefix("SQL script ") {
             name = MIX.iter().map(|(name, _)| *name).find(|n| path.ends_with(&format!("{n}.sql")));
-        } else if let (Some(name), Some(ran)) = (name, line.strip_prefix(" - ")) {
-            if let Some((count, _)) = ran.split_once(" transactions (") {
-                sent += holds[name] * count.parse::<u64>().unwrap();
-            }
+        } else if let (Some(name), Some(ran)) = (name, line.strip_prefix(" - "))
+            && let Some((count, _)) = ran.split_once(" transactions (")
+        {
+            sent += holds[name] * count.parse::<u64>().unwrap();
         }
     }
     sent
