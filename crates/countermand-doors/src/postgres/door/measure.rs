@@ -91,6 +91,11 @@ pub(super) fn steps(known: bool) -> [Step; 2] {
     [Step::own(NOW), Step::planned(NAME, MEASURE, known)]
 }
 
+/// The step whose answer is a [`Measure`] of what was counted so far, with nothing brought forward.
+pub(super) fn so_far() -> Step {
+    Step::own(MEASURE)
+}
+
 /// Makes the server forget the counters of transactions that have ended: outside of any.
 pub(super) fn forget() -> Step {
     Step::query("SELECT pg_catalog.pg_stat_force_next_flush()")
@@ -218,6 +223,20 @@ impl Measure {
             (None, _) => self.odd.push("it dropped a table".into()),
         }
         Ok(())
+    }
+
+    /// What was counted, table by table.
+    pub(super) fn counts(&self) -> Counts {
+        self.relations.iter().map(|(table, relation)| (*table, relation.tally)).collect()
+    }
+
+    /// Takes off what was counted and then undone: the server counts it all the same.
+    pub(super) fn take_off(&mut self, undone: &Counts) {
+        for (table, relation) in &mut self.relations {
+            if let Some(undone) = undone.get(table) {
+                relation.tally = less(relation.tally, *undone);
+            }
+        }
     }
 
     /// Whether rows were changed or added at all.
@@ -390,6 +409,32 @@ impl Relation {
             why.push(format!("it changes `{column}`, by which the rows of {name} are found again"));
         }
         why
+    }
+}
+
+/// What was counted, by table.
+pub(super) type Counts = BTreeMap<u32, Tally>;
+
+/// `undone`, and what was counted between `before` and `after`.
+pub(super) fn and_between(undone: &Counts, before: &Counts, after: &Counts) -> Counts {
+    let none = Tally::default();
+    let mut sum = undone.clone();
+    for (table, after) in after {
+        let since = less(*after, before.get(table).copied().unwrap_or(none));
+        let sum = sum.entry(*table).or_default();
+        sum.inserted = sum.inserted.saturating_add(since.inserted);
+        sum.updated = sum.updated.saturating_add(since.updated);
+        sum.deleted = sum.deleted.saturating_add(since.deleted);
+    }
+    sum
+}
+
+fn less(tally: Tally, other: Tally) -> Tally {
+    Tally {
+        inserted: tally.inserted.saturating_sub(other.inserted),
+        updated: tally.updated.saturating_sub(other.updated),
+        deleted: tally.deleted.saturating_sub(other.deleted),
+        kept: tally.kept,
     }
 }
 

@@ -307,10 +307,7 @@ impl<G: Gate> Session<G> {
                 self.scales.nested |= matches!(transaction, T::Savepoint { .. });
                 self.unguard(open);
                 self.pending.extend(piece.steps);
-                ran.add(self.land().await?);
-                if ran.error.is_none() {
-                    self.scales.steer(transaction);
-                }
+                ran.add(self.save_point(transaction).await?);
             }
         }
         Ok(())
@@ -333,13 +330,13 @@ impl<G: Gate> Session<G> {
         let class = piece.class;
         self.pending.extend(piece.steps);
         let ends = matches!(class, Class::Transaction(T::Commit { .. } | T::Rollback { .. }));
-        let report = if ends { self.land_for_good().await? } else { self.land().await? };
-        let revived = report.error.is_none();
+        let report = match &class {
+            _ if ends => self.land_for_good().await?,
+            Class::Transaction(back @ T::RollbackTo { .. }) => self.save_point(back).await?,
+            _ => self.land().await?,
+        };
         ran.add(report);
         if let Class::Transaction(transaction) = class {
-            if revived {
-                self.scales.steer(&transaction);
-            }
             match transaction {
                 T::Rollback { .. } => self.held = None,
                 // The savepoint that reads stood behind is gone with what came after the agent's.

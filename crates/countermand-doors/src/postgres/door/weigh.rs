@@ -6,7 +6,7 @@
 
 use super::flight::{Broken, Kept, Report};
 use super::gate::{Admitted, Gate, Right as _};
-use super::measure::{self, Measure};
+use super::measure::{self, Counts, Measure};
 use super::piece::Question;
 use super::run::Ran;
 use super::session::Session;
@@ -49,8 +49,21 @@ pub(super) struct Scales {
     /// Not all of it is known: it cannot be held whole.
     partial: bool,
     kept: Vec<Kept>,
-    /// The open savepoints, and how many questions had been answered at each.
-    savepoints: Vec<(String, usize)>,
+    savepoints: Vec<Savepoint>,
+    /// What was counted and is undone.
+    undone: Counts,
+}
+
+/// An open savepoint of the agent's.
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    /// As many questions had been answered.
+    kept: usize,
+    /// What had been counted.
+    counted: Counts,
+    /// What of that had been undone.
+    undone: Counts,
 }
 
 impl Scales {
@@ -92,12 +105,18 @@ impl Scales {
     }
 
     /// A savepoint was made, left or gone back to. What was kept since goes with what was done
-    /// since: rows that nobody will see any more would look like rows that were changed.
-    pub(super) fn steer(&mut self, transaction: &TransactionStatement) {
+    /// since: rows that nobody will see any more would look like rows that were changed. What was
+    /// counted since is no change any more.
+    fn steer(&mut self, transaction: &TransactionStatement, counted: Counts) {
         use TransactionStatement as T;
-        let place = |name: &String| self.savepoints.iter().rposition(|(known, _)| known == name);
+        let place = |name: &String| self.savepoints.iter().rposition(|known| known.name == *name);
         match transaction {
-            T::Savepoint { name } => self.savepoints.push((name.clone(), self.kept.len())),
+            T::Savepoint { name } => self.savepoints.push(Savepoint {
+                name: name.clone(),
+                kept: self.kept.len(),
+                counted,
+                undone: self.undone.clone(),
+            }),
             T::Release { name } => {
                 if let Some(place) = place(name) {
                     self.savepoints.truncate(place);
@@ -106,7 +125,9 @@ impl Scales {
             T::RollbackTo { name } => {
                 if let Some(place) = place(name) {
                     self.savepoints.truncate(place + 1);
-                    self.kept.truncate(self.savepoints[place].1);
+                    let to = &self.savepoints[place];
+                    self.kept.truncate(to.kept);
+                    self.undone = measure::and_between(&to.undone, &to.counted, &counted);
                 }
                 // Its texts do not tell which of them were undone.
                 self.partial = true;
@@ -142,6 +163,20 @@ impl<G: Gate> Session<G> {
         self.scales.limits.is_some()
     }
 
+    /// Makes, leaves or goes back to a savepoint of the agent's, and counts there.
+    pub(super) async fn save_point(
+        &mut self,
+        transaction: &TransactionStatement,
+    ) -> Result<Report, Broken> {
+        self.pending.push(measure::so_far());
+        let mut report = self.land().await?;
+        if report.error.is_none() {
+            let measured = Measure::of(std::mem::take(&mut report.rows)).map_err(unreadable)?;
+            self.scales.steer(transaction, measured.counts());
+        }
+        Ok(report)
+    }
+
     /// Weighs the open transaction, and gives `commit` back when it may be done. None where the
     /// agent has an error instead, and production was rolled back.
     pub(super) async fn weigh(
@@ -156,6 +191,7 @@ impl<G: Gate> Session<G> {
             self.subtransactions(&mut measure).await?;
         }
         let mut scales = std::mem::take(&mut self.scales);
+        measure.take_off(&scales.undone);
         let doubt = self.let_go(&measure, &mut scales.kept).await?;
         let mut written =
             measure.written(&scales.kept, scales.partial || scales.statements.len() > 1);
@@ -244,9 +280,7 @@ impl<G: Gate> Session<G> {
             if ran.error.is_some() {
                 return Ok(None);
             }
-            let measured = Measure::of(rows).map_err(|unreadable| {
-                Broken::Fatal(Said::fatal(CANNOT_JUDGE, format!("cannot judge: {unreadable}")))
-            })?;
+            let measured = Measure::of(rows).map_err(unreadable)?;
             self.measures = true;
             if !measured.defers || last.as_ref() == Some(&measured) {
                 return Ok(Some(measured));
@@ -291,6 +325,10 @@ impl<G: Gate> Session<G> {
             |error| format!("whether what is kept is what it changed cannot be seen: {error}");
         Ok(report.error.map(why))
     }
+}
+
+fn unreadable(why: measure::Unreadable) -> Broken {
+    Broken::Fatal(Said::fatal(CANNOT_JUDGE, format!("cannot judge: {why}")))
 }
 
 /// The messages of a question. None where the types of its parameters are not known, and their
