@@ -307,3 +307,23 @@ impl Life {
         server.stop().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_additive_change_is_approved_and_runs_too() {
+    let life = Life::begin().await;
+    life.admit_bot().await;
+    let held = life.psql("CREATE TABLE billing.notes (id int PRIMARY KEY)").await;
+    assert!(held.stderr.contains("held as change 1"), "{}", held.stderr);
+    let shown = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        life.prepared().await;
+        life.shown().await
+    });
+    let shown = shown.await.expect("it is never ready for review");
+    for who in ["mallory", "bob"] {
+        let words = ["approve", "1", "--typed", "1 0"];
+        let approved = life.sign(who, &words).await;
+        assert_eq!(approved.code, 0, "{} {shown:#}", approved.stderr);
+    }
+    let waited = life.run(&["changes", "wait", "1"]).await;
+    assert!(waited.stdout.contains("executed"), "{} {}", waited.stdout, waited.stderr);
+}
