@@ -82,8 +82,11 @@ impl Engine {
             return (Admission::Refused(Refusal::Frozen { why }), none);
         }
         let by_name = unmeasured(&proposal.actions, &[]);
+        // What looks harmless is measured too: a view's function can write.
+        let weighs =
+            proposal.measurable && !self.is_read(&proposal) && !self.is_disposable(&proposal);
         let decision = match self.decide_by_name(&proposal, by_name) {
-            Decision::Hold { .. } if proposal.measurable => {
+            Decision::Hold { .. } | Decision::Allow { .. } if weighs => {
                 match self.decide_by_name(&proposal, Measured::Within) {
                     Decision::Allow { .. } => {
                         let told = self.let_run(&proposal, act).await;
@@ -105,6 +108,15 @@ impl Engine {
                 (admission.unwrap_or_else(Admission::Refused), none)
             }
         }
+    }
+
+    fn is_read(&self, proposal: &Proposal) -> bool {
+        Effect::worst(proposal.actions.iter().map(Action::effect)) == Effect::Read
+    }
+
+    fn is_disposable(&self, proposal: &Proposal) -> bool {
+        let placement = self.0.installation.targets.get(&proposal.target);
+        placement.is_some_and(|placement| placement.disposable)
     }
 
     /// Nothing is durable yet, and nothing needs to be: what runs is not committed. What was

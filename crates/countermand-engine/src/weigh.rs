@@ -92,7 +92,7 @@ impl Engine {
             Err(admission) => admission,
         };
         for receipt in receipts {
-            self.settle(receipt, false, "rolled back before its commit".into()).await;
+            self.settle(receipt, Some(false), "rolled back before its commit".into()).await;
         }
         (admission, Receipt::none())
     }
@@ -144,8 +144,8 @@ impl Engine {
         write.await
     }
 
-    /// Records how a write ended. `words` are the target's own.
-    pub async fn settle(&self, receipt: Receipt, ok: bool, words: String) {
+    /// Records how a write ended; none where that is not known. `words` are the target's own.
+    pub async fn settle(&self, receipt: Receipt, ok: Option<bool>, words: String) {
         match receipt.0 {
             Left::Nothing => {}
             Left::Unweighed { mut what, text } => {
@@ -155,7 +155,7 @@ impl Engine {
                 self.0.batch.push(Flowed { what, text });
             }
             Left::Intended { index, flow } => {
-                if flow && !ok {
+                if flow && ok == Some(false) {
                     self.forget(index).await;
                 }
                 let what = json!({ "intent": index, "ok": ok });

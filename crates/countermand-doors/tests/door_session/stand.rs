@@ -185,8 +185,8 @@ impl Gate for TestGate {
         self.hold(&whole)
     }
 
-    async fn settle(&self, (): (), ok: bool, words: String) {
-        self.settled.lock().unwrap().push((ok, words));
+    async fn settle(&self, (): (), ok: Option<bool>, words: String) {
+        self.settled.lock().unwrap().push((ok == Some(true), words));
     }
 
     async fn agent_query(&self, _: &Caller, what: AgentQuery) -> Result<String, Refusal> {

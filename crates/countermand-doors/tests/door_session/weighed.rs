@@ -229,3 +229,47 @@ async fn what_was_rolled_back_is_not_counted_later() {
         "a subtransaction has its own number"
     );
 }
+
+#[tokio::test]
+async fn a_row_that_a_join_finds_twice_is_kept_once() {
+    let stand = Stand::weighing().await;
+    let sql = "update orders o set note = 'f' from (values (1), (1)) v (n) where o.id = 9";
+    let ran = stand.psql(sql).await;
+    assert_eq!(ran.stderr, "");
+    let rows: usize = kept(&stand)["changed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|changed| changed["rows"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_unit_that_was_refused_is_no_part_of_the_next() {
+    let stand = Stand::weighing().await;
+    let script = "delete from orders;\nrollback;\nupdate orders set note = 'u' where id = 1;";
+    let ran = stand.psql_on(script).await;
+    assert_eq!(ran.stderr.matches("ERROR").count(), 1, "{}", ran.stderr);
+    assert_eq!(stand.truth("select count(*) from orders where note = 'u'").await, "1");
+    let weighed = stand.gate.weighed.lock().unwrap();
+    let text = &weighed.last().unwrap().0.whole.payload.text;
+    assert!(!text.contains("delete"), "{text}");
+}
+
+#[tokio::test]
+async fn our_own_savepoint_is_nobodys_way_back() {
+    let stand = Stand::weighing().await;
+    for sql in ["rollback to countermand_read", "release countermand_read"] {
+        let script = format!("begin;\nselect 1;\n{sql};\ncommit;");
+        let ran = stand.psql_on(&script).await;
+        assert!(ran.stderr.contains("is reserved"), "{sql}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_changes_how_names_are_written_is_refused() {
+    let stand = Stand::weighing().await;
+    let ran = stand.psql("set quote_all_identifiers = on").await;
+    assert!(ran.stderr.contains("ERROR"), "{}", ran.stderr);
+}

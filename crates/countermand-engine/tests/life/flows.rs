@@ -3,9 +3,9 @@
 use crate::world::{NOBODY, World, installation};
 use countermand_core::limits::{Tally, Written};
 use countermand_core::verb::{Verb, postgres};
-use countermand_engine::control::{Command, Reply};
+use countermand_engine::control::{Command, Reply, Writes};
 use countermand_engine::{Admission, Images, Proposal, Receipt, Refusal, Weighing};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 impl World {
     async fn write(&self, verb: Verb, body: &str) -> Proposal {
@@ -31,7 +31,7 @@ impl World {
         let proposal = self.write(postgres::UPDATE, body).await;
         match self.weigh(proposal, "public.orders", rows).await {
             (Admission::Allowed(_), receipt) => {
-                self.engine.settle(receipt, true, "UPDATE".into()).await;
+                self.engine.settle(receipt, Some(true), "UPDATE".into()).await;
                 Ok(())
             }
             (Admission::Refused(refusal), _) => Err(refusal),
@@ -58,7 +58,7 @@ async fn reads_and_small_writes_flow_and_are_in_the_ledger() {
     let (admission, receipt) = world.engine.admit(update, ()).await;
     assert!(matches!(admission, Admission::UpToCommit { .. }));
     assert_eq!(world.entries("\"flow.intent\"").await, 0, "nothing is committed yet");
-    world.engine.settle(receipt, false, "rolled back".into()).await;
+    world.engine.settle(receipt, Some(false), "rolled back".into()).await;
     world.flows("drop shop", 100).await.unwrap();
     assert_eq!(world.entries("\"flow.intent\"").await, 1);
     let ledger = Command::Ledger { from: 0, limit: 100 };
@@ -109,7 +109,7 @@ async fn what_was_not_committed_counts_in_no_window() {
         let proposal = world.write(postgres::UPDATE, &format!("update {step}")).await;
         let (admission, receipt) = world.weigh(proposal, "public.orders", 100).await;
         assert!(matches!(admission, Admission::Allowed(_)), "step {step}");
-        world.engine.settle(receipt, false, "rolled back".into()).await;
+        world.engine.settle(receipt, Some(false), "rolled back".into()).await;
     }
 }
 
@@ -171,4 +171,37 @@ async fn who_is_refused_again_and_again_writes_nothing_for_a_while() {
     assert!(matches!(world.engine.admit(select, ()).await.0, Admission::Allowed(_)));
     world.clock.advance(SignedDuration::from_secs(601));
     world.flows("update", 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_may_have_been_committed_counts_and_can_be_taken_back() {
+    let world = World::new().await;
+    for step in 0..10 {
+        let proposal = world.write(postgres::UPDATE, &format!("update {step}")).await;
+        let (admission, receipt) = world.weigh(proposal, "public.orders", 100).await;
+        assert!(matches!(admission, Admission::Allowed(_)), "step {step}");
+        world.engine.settle(receipt, None, "the session was cut".into()).await;
+    }
+    let refused = world.flows("drop shop", 1).await;
+    assert!(matches!(refused, Err(Refusal::Held { .. })), "{refused:?}");
+    let writes = Writes {
+        agent: "bot".parse().unwrap(),
+        target: None,
+        since: Timestamp::UNIX_EPOCH,
+        until: None,
+    };
+    let plan = world.engine.control(Command::PlanTakeBack { writes }, NOBODY).await;
+    let Reply::RestorePlan(plan) = plan else { panic!("{plan:?}") };
+    assert_eq!(plan.rows.len(), 10);
+}
+
+#[tokio::test]
+async fn what_only_takes_a_number_is_measured_too() {
+    let world = World::new().await;
+    for verb in [postgres::ADVANCE_SEQUENCE, postgres::NOTIFY, postgres::LOCK_ROWS] {
+        let proposal = world.write(verb, "select nextval('s'), sneak()").await;
+        let (admission, receipt) = world.engine.admit(proposal, ()).await;
+        assert!(matches!(admission, Admission::UpToCommit { .. }), "{verb}");
+        world.engine.settle(receipt, Some(false), "rolled back".into()).await;
+    }
 }

@@ -24,7 +24,7 @@ async fn flow(world: &World, target: &str, images: &str) {
     let weighing = Weighing { whole, written, images };
     let (admission, receipt) = world.engine.weigh(weighing, vec![receipt], ()).await;
     assert!(matches!(admission, Admission::Allowed(_)));
-    world.engine.settle(receipt, true, "COMMIT".into()).await;
+    world.engine.settle(receipt, Some(true), "COMMIT".into()).await;
 }
 
 fn writes(world: &World, target: Option<&str>) -> Writes {

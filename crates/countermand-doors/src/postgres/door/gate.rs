@@ -100,11 +100,11 @@ pub trait Gate: Send + Sync + 'static {
         beyond: Vec<Beyond>,
     ) -> impl Future<Output = Admitted<Self::Permit<()>>> + Send;
 
-    /// Records how a write that flowed ended.
+    /// Records how a write that flowed ended; none where that is not known.
     fn settle(
         &self,
         receipt: Self::Receipt,
-        ok: bool,
+        ok: Option<bool>,
         words: String,
     ) -> impl Future<Output = ()> + Send;
 
@@ -159,7 +159,7 @@ impl Gate for Engine {
         Engine::too_much(self, whole, beyond).await.into()
     }
 
-    async fn settle(&self, receipt: Receipt, ok: bool, words: String) {
+    async fn settle(&self, receipt: Receipt, ok: Option<bool>, words: String) {
         Engine::settle(self, receipt, ok, words).await;
     }
 

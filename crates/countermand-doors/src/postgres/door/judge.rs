@@ -5,6 +5,7 @@ use super::gate::{Admitted, Gate, Right as _};
 use super::piece::{Class, Piece};
 use super::session::{Session, Tx};
 use super::step::{Kind, Step};
+use super::weigh::Scales;
 use crate::postgres::interpret::{SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, HELD, Said};
 use crate::postgres::unit::Unit;
@@ -77,13 +78,22 @@ impl<G: Gate> Session<G> {
                 self.run_allowed(permit.spend(), last).await
             }
             Admitted::Done { change, at, outcome } => {
+                self.forget_unit();
                 self.tell(change, &at, echo.steps(&outcome)).await?;
                 Ok(true)
             }
             Admitted::Refused(refusal) => {
+                self.forget_unit();
                 self.note(&refusal, key);
                 self.refuse_in(refuse::refusal(&refusal), shape).await
             }
+        }
+    }
+
+    /// A unit that does not run is no part of the next one.
+    fn forget_unit(&mut self) {
+        if !matches!(self.tx, Tx::Open(_)) {
+            self.scales = Scales::default();
         }
     }
 

@@ -260,6 +260,13 @@ impl Measure {
             let tally = Tally { kept: updated + deleted, ..relation.tally };
             written.tables.insert(relation.name.clone(), tally);
             if tally.changed() > 0 {
+                if relation.readable.is_none() {
+                    let name = &relation.name;
+                    let why = format!(
+                        "the session role may not read {name}, so what is kept of it cannot be checked"
+                    );
+                    written.odd.push(why);
+                }
                 written.odd.extend(relation.irrevocable(*oid, kept));
                 if several && relation.secured {
                     written.odd.push(relation.is_secured());
@@ -295,36 +302,22 @@ impl Measure {
         places.into_iter().filter_map(question).collect()
     }
 
-    /// Questions for the numbers of subtransactions that have ended, by the rows that they wrote:
-    /// the server keeps them in no list. A row in progress that we can see is our own.
-    pub(super) fn subtransactions(&self) -> Vec<String> {
-        let Some(top) = self.transaction else { return Vec::new() };
-        let (epoch, low) = (top & !u64::from(u32::MAX), top & u64::from(u32::MAX));
-        let question = |(oid, relation): (&u32, &Relation)| {
-            let readable = relation.readable.as_ref()?;
-            Some(format!(
-                "SELECT DISTINCT x.xmin::pg_catalog.text FROM {readable} x \
-                 WHERE x.tableoid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid \
-                 AND x.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>) {low} \
-                 AND pg_catalog.pg_xact_status((x.xmin::pg_catalog.text::pg_catalog.int8 \
-                   OPERATOR(pg_catalog.+) {epoch})::pg_catalog.text::pg_catalog.xid8) \
-                 OPERATOR(pg_catalog.=) 'in progress'"
-            ))
-        };
-        self.relations.iter().filter_map(question).collect()
-    }
-
-    /// Adds the answers to [`Measure::subtransactions`].
-    pub(super) fn wrote_as(&mut self, rows: Vec<Vec<Option<String>>>) {
-        let numbers = rows.into_iter().flatten().flatten();
-        self.numbers.extend(numbers.filter_map(|number| number.parse::<u32>().ok()));
+    /// Adds numbers that were seen before a savepoint was released: the server forgets them then.
+    pub(super) fn wrote_as(&mut self, numbers: &BTreeSet<u32>) {
+        self.numbers.extend(numbers);
         self.numbers.sort_unstable();
         self.numbers.dedup();
     }
 
+    /// Its numbers so far.
+    pub(super) fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
     /// What takes it back.
-    pub(super) fn images(&self, kept: Vec<Kept>) -> Option<Images> {
+    pub(super) fn images(&self, mut kept: Vec<Kept>) -> Option<Images> {
         let transaction = self.transaction?;
+        once(&mut kept);
         let inserted = self.relations.iter().filter(|(_, relation)| relation.tally.inserted > 0);
         let inserted = inserted
             .map(|(oid, relation)| (*oid, (relation.name.clone(), relation.tally.inserted)));
@@ -450,6 +443,15 @@ fn versions(kept: &[Kept]) -> BTreeMap<(u32, Place), bool> {
         versions.map(|version| (version, deletes)).collect::<Vec<_>>()
     };
     kept.iter().flat_map(of).collect()
+}
+
+/// A version that was kept several times (a join can give it so) is kept once, by the last that
+/// asked for it: that one changed it.
+fn once(kept: &mut [Kept]) {
+    let mut seen = BTreeSet::new();
+    for kept in kept.iter_mut().rev() {
+        kept.rows.retain(|row| version(row).is_none_or(|version| seen.insert(version)));
+    }
 }
 
 fn version(row: &[Option<Bytes>]) -> Option<(u32, Place)> {

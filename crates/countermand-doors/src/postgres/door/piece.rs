@@ -448,9 +448,8 @@ const MEASURABLE: [Verb; 8] = [
 fn is_measurable(statement: &Statement) -> bool {
     let counted =
         |action: &Action| action.effect() == Effect::Read || MEASURABLE.contains(&action.verb);
-    statement.transactional
-        && (statement.undone_by_rollback || statement.effect() == Effect::Read)
-        && statement.actions.iter().all(counted)
+    // Of these verbs only an advisory lock outlives a rollback, and it changes no row.
+    statement.transactional && statement.actions.iter().all(counted)
 }
 
 /// What a statement is to its transaction. What no transaction of ours could contain is refused.
@@ -467,9 +466,11 @@ fn class_of(statement: &Statement) -> Result<Class, Said> {
             | S::Deallocate { name: Some(name) }
             | S::DeclareCursor { name, .. },
         )
-        | Role::Transaction(TransactionStatement::Savepoint { name })
-            if name.starts_with(OURS) =>
-        {
+        | Role::Transaction(
+            TransactionStatement::Savepoint { name }
+            | TransactionStatement::Release { name }
+            | TransactionStatement::RollbackTo { name },
+        ) if name.starts_with(OURS) => {
             return Err(reserved(name));
         }
         Role::Transaction(transaction) => {

@@ -283,7 +283,9 @@ impl<G: Gate> Session<G> {
                     }
                 }
                 self.pending.extend(steps);
+                self.committing = commits;
                 ran.add(self.land_for_good().await?);
+                self.committing = false;
                 if self.tx == Tx::None {
                     let committed = commits && ran.error.is_none();
                     let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
@@ -304,8 +306,10 @@ impl<G: Gate> Session<G> {
                 ran.add(report);
             }
             _ => {
-                self.scales.nested |= matches!(transaction, T::Savepoint { .. });
                 self.unguard(open);
+                if matches!(transaction, T::Release { .. }) {
+                    self.pending.push(measure::so_far());
+                }
                 self.pending.extend(piece.steps);
                 ran.add(self.save_point(transaction).await?);
             }
@@ -423,7 +427,9 @@ impl<G: Gate> Session<G> {
             commit = weighed;
         }
         self.pending.extend(commit);
+        self.committing = true;
         ran.add(self.land_for_good().await?);
+        self.committing = false;
         if self.tx == Tx::None {
             let words = ran.error.clone().unwrap_or_else(|| ran.tags.join(", "));
             self.settle(ran.error.is_none(), &words).await;
@@ -450,6 +456,8 @@ impl<G: Gate> Session<G> {
     /// Writes whose end is known now.
     pub(super) async fn settle(&mut self, ok: bool, words: &str) {
         self.scales = Scales::default();
+        // A commit that was sent and not answered may have been done.
+        let ok = (!self.committing).then_some(ok);
         for receipt in std::mem::take(&mut self.receipts) {
             self.gate.settle(receipt, ok, words.to_owned()).await;
         }

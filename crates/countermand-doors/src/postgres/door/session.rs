@@ -80,6 +80,8 @@ pub(super) struct Session<G: Gate> {
     strings: bool,
     /// What the open transaction has done that must be weighed.
     pub(super) scales: Scales,
+    /// A commit was sent, and its answer has not come.
+    pub(super) committing: bool,
     /// The measuring statement is prepared.
     pub(super) measures: bool,
     /// A transaction that wrote has ended, and the server's counters still show it.
@@ -129,6 +131,7 @@ impl<G: Gate> Session<G> {
             strings_touched: false,
             strings,
             scales: Scales::default(),
+            committing: false,
             measures: false,
             counts_are_old: false,
             receipts: Vec::new(),

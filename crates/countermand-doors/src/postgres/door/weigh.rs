@@ -42,8 +42,8 @@ pub(super) struct Scales {
     statements: Vec<UnitStatement>,
     settings: BTreeMap<String, String>,
     bytes: usize,
-    /// It had savepoints: its rows carry more than one number.
-    pub(super) nested: bool,
+    /// Numbers of subtransactions that were seen before they ended.
+    numbers: BTreeSet<u32>,
     /// All of it came in one message.
     one_message: bool,
     /// Not all of it is known: it cannot be held whole.
@@ -172,6 +172,7 @@ impl<G: Gate> Session<G> {
         let mut report = self.land().await?;
         if report.error.is_none() {
             let measured = Measure::of(std::mem::take(&mut report.rows)).map_err(unreadable)?;
+            self.scales.numbers.extend(measured.numbers());
             self.scales.steer(transaction, measured.counts());
         }
         Ok(report)
@@ -187,10 +188,8 @@ impl<G: Gate> Session<G> {
         let Some(mut measure) = self.measure(ran).await? else {
             return Ok(None);
         };
-        if self.scales.nested {
-            self.subtransactions(&mut measure).await?;
-        }
         let mut scales = std::mem::take(&mut self.scales);
+        measure.wrote_as(&scales.numbers);
         measure.take_off(&scales.undone);
         let doubt = self.let_go(&measure, &mut scales.kept).await?;
         let mut written =
@@ -291,20 +290,6 @@ impl<G: Gate> Session<G> {
         ran.error = Some(words.to_owned());
         self.fail(Said::error(CANNOT_JUDGE, words)).await?;
         Ok(None)
-    }
-
-    /// A row whose number stays unknown is taken for somebody else's, and left alone when the rest
-    /// is taken back.
-    async fn subtransactions(&mut self, measure: &mut Measure) -> Result<(), Broken> {
-        let mut steps: Vec<Step> =
-            measure.subtransactions().iter().map(|sql| Step::own(sql)).collect();
-        steps.push(Step::sync());
-        let report = self.fly_silently(steps).await?;
-        if let Some(error) = report.error {
-            return Err(Broken::Fatal(Said::fatal(CANNOT_JUDGE, format!("cannot judge: {error}"))));
-        }
-        measure.wrote_as(report.rows);
-        Ok(())
     }
 
     /// Lets go of rows that were kept and not changed. Gives why that cannot be seen, if so.

@@ -74,17 +74,22 @@ pub(super) fn of(node: &Node) -> Option<Before> {
     }
 }
 
+/// As strong as an update that leaves the key: whoever refers to the row does not wait.
+const UPDATES: LockClauseStrength = LockClauseStrength::LcsFornokeyupdate;
+
 fn delete(statement: &DeleteStmt) -> Option<Before> {
     let condition = statement.where_clause.as_deref()?;
     let (with, from) = (statement.with_clause.as_ref(), &statement.using_clause);
-    Some(Before { ..question(statement.relation.as_ref()?, from, with, condition.clone())? })
+    let relation = statement.relation.as_ref()?;
+    question(relation, from, with, condition.clone(), LockClauseStrength::LcsForupdate)
 }
 
 fn update(statement: &UpdateStmt) -> Option<Before> {
     let condition = statement.where_clause.as_deref()?;
     let (with, from) = (statement.with_clause.as_ref(), &statement.from_clause);
     let sets = statement.target_list.iter().map(target).collect::<Option<_>>()?;
-    let asked = question(statement.relation.as_ref()?, from, with, condition.clone())?;
+    let relation = statement.relation.as_ref()?;
+    let asked = question(relation, from, with, condition.clone(), UPDATES)?;
     Some(Before { sets, ..asked })
 }
 
@@ -121,7 +126,7 @@ fn upsert(statement: &InsertStmt) -> Option<Before> {
     let rows = select.values_lists.iter().map(row).collect::<Option<Vec<_>>>()?;
     let condition = junction(BoolExprType::OrExpr, rows);
     let sets = conflict.target_list.iter().map(target).collect::<Option<_>>()?;
-    Some(Before { sets, ..question(relation, &[], None, condition)? })
+    Some(Before { sets, ..question(relation, &[], None, condition, UPDATES)? })
 }
 
 fn target(node: &Node) -> Option<String> {
@@ -187,6 +192,7 @@ fn question(
     from: &[Node],
     with: Option<&WithClause>,
     condition: Node,
+    strength: LockClauseStrength,
 ) -> Option<Before> {
     let alias = alias_of(relation);
     let result = |value: Node| {
@@ -204,7 +210,7 @@ fn question(
     };
     let locking = LockingClause {
         locked_rels: vec![node(NodeEnum::RangeVar(locked))],
-        strength: LockClauseStrength::LcsForupdate.into(),
+        strength: strength.into(),
         wait_policy: LockWaitPolicy::LockWaitBlock.into(),
     };
     let mut tables = vec![node(NodeEnum::RangeVar(relation.clone()))];
@@ -290,18 +296,18 @@ mod tests {
             (
                 "UPDATE ONLY \"T\" SET a = a + $1, b = 2 WHERE c > now()",
                 "SELECT \"T\".tableoid, \"T\".ctid, \"T\".xmin, \"T\".* FROM ONLY \"T\" WHERE c > now() \
-                 LIMIT 1234567891 FOR UPDATE OF \"T\"",
+                 LIMIT 1234567891 FOR NO KEY UPDATE OF \"T\"",
             ),
             (
                 "UPDATE t SET a = u.a FROM u WHERE t.id = u.id",
                 "SELECT t.tableoid, t.ctid, t.xmin, t.* FROM t, u WHERE t.id = u.id \
-                 LIMIT 1234567891 FOR UPDATE OF t",
+                 LIMIT 1234567891 FOR NO KEY UPDATE OF t",
             ),
             (
                 "INSERT INTO t (id, n, v) VALUES ($1, 1, 2), (4, $2, DEFAULT) \
                  ON CONFLICT (id, n) DO UPDATE SET v = excluded.v",
                 "SELECT t.tableoid, t.ctid, t.xmin, t.* FROM t WHERE (t.id = $1 AND t.n = 1) OR \
-                 (t.id = 4 AND t.n = $2) LIMIT 1234567891 FOR UPDATE OF t",
+                 (t.id = 4 AND t.n = $2) LIMIT 1234567891 FOR NO KEY UPDATE OF t",
             ),
         ];
         for (sql, question) in cases {

@@ -120,7 +120,6 @@ const FREE: &[&str] = &[
     "lc_numeric",
     "lc_time",
     "plan_cache_mode",
-    "quote_all_identifiers",
     "random_page_cost",
     // Restricts; its default does not.
     "restrict_nonsystem_relation_kind",
