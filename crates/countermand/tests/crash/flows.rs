@@ -118,8 +118,8 @@ async fn killed_at_every_durable_step_what_was_written_can_be_taken_back() {
 async fn killed_at_any_moment_what_was_written_can_be_taken_back() {
     let server = database().await;
     let mut killed = 0;
-    for moment in 1..=16 {
-        killed += u32::from(one(&server, Death::Killed(moment * 61)).await.0);
+    for moment in 1..=24 {
+        killed += u32::from(one(&server, Death::Killed(moment * 17)).await.0);
     }
     assert!(killed >= 4, "only {killed} lives were ended: the moments are too late");
     server.stop().await.unwrap();
