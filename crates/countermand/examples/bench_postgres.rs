@@ -1,5 +1,5 @@
 //! What the door costs: pgbench against the server itself, through PgBouncer in session mode, and
-//! through Countermand, in turn, on the same database. `cargo xtask bench postgres [--json]`.
+//! through Countermand, in turn, on the same database. `cargo xtask bench postgres [--json] [--only ROW]`.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a measurement that fails has nothing to clean up")]
 
@@ -22,6 +22,8 @@ const ROUNDS: usize = 3;
 /// One measurement, in seconds.
 const SECONDS: &str = "6";
 const CLIENTS: &str = "8";
+/// Branches: more than clients, or waiting for each other's rows is what is measured.
+const SCALE: &str = "20";
 const NOBODY: Peer = Peer { uid: 0, pid: None };
 
 /// One way to the database.
@@ -75,7 +77,8 @@ async fn main() {
         ways.push(way("pgbouncer", *address, "session", "secret", "app"));
     }
     ways.push(way("countermand", gateway.door(), "bot", &credential, "prod"));
-    for row in &ROWS {
+    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
+    for row in ROWS.iter().filter(|row| only.as_ref().is_none_or(|only| row.name == only)) {
         let mut figures: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
         for _ in 0..ROUNDS {
             for (way, figures) in ways.iter().zip(&mut figures) {
@@ -98,7 +101,7 @@ async fn set_up(server: &ScratchServer, folder: &Path) {
     server.psql(roles).await.unwrap();
     let (address, superuser) = (server.address(), server.superuser());
     let status = tokio::process::Command::new(server.tools().program("pgbench"))
-        .args(["-i", "-q", "-s", "5", "-h", &address.ip().to_string()])
+        .args(["-i", "-q", "-s", SCALE, "-h", &address.ip().to_string()])
         .args(["-p", &address.port().to_string(), "-U", SUPERUSER, "app"])
         .env("PGPASSWORD", secrecy::ExposeSecret::expose_secret(&superuser.password))
         .stderr(Stdio::null())
