@@ -81,22 +81,17 @@ impl Engine {
         if let Some(why) = self.is_frozen(&proposal.caller.agent, &proposal.target) {
             return (Admission::Refused(Refusal::Frozen { why }), none);
         }
-        let by_name = unmeasured(&proposal.actions, &[]);
         // What looks harmless is measured too: a view's function can write.
         let weighs =
             proposal.measurable && !self.is_read(&proposal) && !self.is_disposable(&proposal);
-        let decision = match self.decide_by_name(&proposal, by_name) {
-            Decision::Hold { .. } | Decision::Allow { .. } if weighs => {
-                match self.decide_by_name(&proposal, Measured::Within) {
-                    Decision::Allow { .. } => {
-                        let told = self.let_run(&proposal, act).await;
-                        return told.unwrap_or_else(|no| (Admission::Refused(no), none));
-                    }
-                    decision => decision,
-                }
-            }
-            decision => decision,
+        let decision = match weighs {
+            true => self.decide_by_name(&proposal, Measured::Within),
+            false => self.decide_by_name(&proposal, unmeasured(&proposal.actions, &[])),
         };
+        if weighs && matches!(decision, Decision::Allow { .. }) {
+            let told = self.let_run(&proposal, act).await;
+            return told.unwrap_or_else(|no| (Admission::Refused(no), none));
+        }
         match decision {
             Decision::Allow { .. } => self.let_flow(&proposal, act).await,
             Decision::Forbid { reasons } => {

@@ -21,17 +21,17 @@ pub(crate) struct FlowRow {
 }
 
 impl Rows<'_> {
-    /// Rows that an agent changed in a target from then on.
+    /// Rows that an agent changed in a target from the minute of `since` on.
     pub(crate) fn changed_since(
         &self,
         agent: &AgentName,
         target: &TargetName,
         since: Timestamp,
     ) -> Result<u64, StoreError> {
-        let sql = "SELECT coalesce(sum(changed), 0) FROM flow \
-                   WHERE agent = ?1 AND target = ?2 AND at > ?3";
+        let sql = "SELECT coalesce(sum(changed), 0) FROM flow_minute \
+                   WHERE agent = ?1 AND target = ?2 AND minute >= ?3";
         let mut statement = self.connection().prepare_cached(sql)?;
-        let since = since.as_millisecond();
+        let since = since.as_second().div_euclid(60);
         Ok(statement
             .query_row(params![agent.as_str(), target.as_str(), since], |row| row.get(0))?)
     }

@@ -4,7 +4,7 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE leaf (idx INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
@@ -38,6 +38,24 @@ CREATE TABLE flow (
 CREATE INDEX flow_agent ON flow (agent, target, at);
 ";
 
+/// How much each agent changed in each target, minute by minute: what its window is summed from,
+/// however many writes there were.
+const MINUTES: &str = "
+CREATE TABLE flow_minute (
+    agent TEXT NOT NULL, target TEXT NOT NULL, minute INTEGER NOT NULL, changed INTEGER NOT NULL,
+    PRIMARY KEY (agent, target, minute)) STRICT, WITHOUT ROWID;
+INSERT INTO flow_minute
+    SELECT agent, target, at / 60000, sum(changed) FROM flow GROUP BY agent, target, at / 60000;
+CREATE TRIGGER flow_counts AFTER INSERT ON flow BEGIN
+    INSERT INTO flow_minute VALUES (new.agent, new.target, new.at / 60000, new.changed)
+    ON CONFLICT DO UPDATE SET changed = changed + excluded.changed;
+END;
+CREATE TRIGGER flow_forgets AFTER DELETE ON flow BEGIN
+    UPDATE flow_minute SET changed = changed - old.changed
+    WHERE agent = old.agent AND target = old.target AND minute = old.at / 60000;
+END;
+";
+
 /// Opens the writing connection: durable commits, and nobody else writes.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
@@ -46,20 +64,21 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => {
-            let made = format!("BEGIN; {TABLES} {FLOWS} PRAGMA user_version = {VERSION}; COMMIT;");
-            connection.execute_batch(&made)?;
-        }
-        1 => {
-            let made = format!("BEGIN; {FLOWS} PRAGMA user_version = {VERSION}; COMMIT;");
-            connection.execute_batch(&made)?;
-        }
-        VERSION => {}
+    let missing: &[&str] = match version {
+        0 => &[TABLES, FLOWS, MINUTES],
+        1 => &[FLOWS, MINUTES],
+        2 => &[MINUTES],
+        VERSION => &[],
         newer => {
             let words = format!("the store is of version {newer}, this gateway knows {VERSION}");
             return Err(StoreError::Unreadable(words));
         }
+    };
+    if !missing.is_empty() {
+        let missing = missing.concat();
+        let made = format!("BEGIN; {missing} PRAGMA user_version = {VERSION}; COMMIT;");
+        connection.execute_batch(&made)?;
     }
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -98,7 +98,7 @@ impl Writer {
         let mut leaves = Vec::new();
         let mut stop = false;
         for job in jobs {
-            transaction.execute_batch("SAVEPOINT job")?;
+            transaction.prepare_cached("SAVEPOINT job")?.execute([])?;
             let before = leaves.len();
             let mut tx = Tx {
                 connection: &transaction,
@@ -112,9 +112,9 @@ impl Writer {
             after.push(told);
             if !keep {
                 leaves.truncate(before);
-                transaction.execute_batch("ROLLBACK TO job")?;
+                transaction.prepare_cached("ROLLBACK TO job")?.execute([])?;
             }
-            transaction.execute_batch("RELEASE job")?;
+            transaction.prepare_cached("RELEASE job")?.execute([])?;
         }
         self.commits += 1;
         if let Some(hook) = &self.hook {
@@ -169,15 +169,14 @@ impl Tx<'_> {
             let nonce = rand::random();
             let sealed = SealedText::seal(&self.keys.texts, index, name, &salt, nonce, text)
                 .map_err(|e| refused(e.to_string()))?;
-            self.connection.execute(
+            self.execute(
                 "INSERT INTO text (idx, name, sealed) VALUES (?1, ?2, ?3)",
                 params![index, name, sealed.line()],
             )?;
         }
         let leaf =
             Leaf::new(index, self.now, kind, body, &digests).map_err(|e| refused(e.to_string()))?;
-        self.connection
-            .execute("INSERT INTO leaf (idx, line) VALUES (?1, ?2)", params![index, leaf.line()])?;
+        self.execute("INSERT INTO leaf (idx, line) VALUES (?1, ?2)", params![index, leaf.line()])?;
         self.leaves.push(leaf);
         Ok(index)
     }
@@ -195,7 +194,7 @@ impl Tx<'_> {
         let texts: [(&str, &[u8]); 2] =
             [("payload", payload.body.as_bytes()), ("said", said.as_bytes())];
         let request = &change.request;
-        self.connection.execute(
+        self.execute(
             "INSERT INTO change (number, version, open, key, agent, kind, body, text, said) \
              VALUES (?1, 0, 1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
@@ -264,11 +263,11 @@ impl Tx<'_> {
         let mut all: Vec<(&str, &[u8])> = texts.to_vec();
         all.extend(entry.texts.iter().map(|(name, text)| (*name, text.as_slice())));
         let index = self.append(&entry.kind, &entry.body, &all)?;
-        self.connection.execute(
+        self.execute(
             "INSERT INTO event (number, version, idx, event) VALUES (?1, ?2, ?3, ?4)",
             params![number.0, after.version, index, entry.event],
         )?;
-        let moved = self.connection.execute(
+        let moved = self.execute(
             "UPDATE change SET version = ?2, open = ?3 WHERE number = ?1 AND version = ?2 - 1",
             params![number.0, after.version, after.state.is_open()],
         )?;
@@ -281,6 +280,6 @@ impl Tx<'_> {
         sql: &str,
         values: impl rusqlite::Params,
     ) -> Result<usize, StoreError> {
-        Ok(self.connection.execute(sql, values)?)
+        Ok(self.connection.prepare_cached(sql)?.execute(values)?)
     }
 }

@@ -88,7 +88,7 @@ const NAME: &str = "countermand_measure";
 
 /// The steps whose answer is a [`Measure`]; `known` where the session has asked before.
 pub(super) fn steps(known: bool) -> [Step; 2] {
-    [Step::own(NOW), Step::planned(NAME, MEASURE, known)]
+    [Step::own(NOW), Step::planned(NAME, MEASURE, &[], known)]
 }
 
 /// The step whose answer is a [`Measure`] of what was counted so far, with nothing brought forward.
@@ -280,26 +280,9 @@ impl Measure {
         written
     }
 
-    /// Questions for versions of rows that were kept and are still to be seen: those were not
-    /// changed. What is left is what was changed, exactly, if there is as much of it as the
-    /// server counted: each change supersedes one version.
-    pub(super) fn unchanged(&self, kept: &[Kept]) -> Vec<String> {
-        let mut places: BTreeMap<u32, BTreeSet<Place>> = BTreeMap::new();
-        for (table, place) in versions(kept).into_keys() {
-            places.entry(table).or_default().insert(place);
-        }
-        let question = |(table, places): (u32, BTreeSet<Place>)| {
-            let readable = self.relations.get(&table)?.readable.as_ref()?;
-            let places: Vec<String> =
-                places.into_iter().map(|place| format!("\"{}\"", words(place))).collect();
-            Some(format!(
-                "SELECT x.tableoid::pg_catalog.text, x.ctid::pg_catalog.text FROM {readable} x \
-                 WHERE x.tableoid OPERATOR(pg_catalog.=) {table}::pg_catalog.oid \
-                 AND x.ctid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.tid[])",
-                places.join(",")
-            ))
-        };
-        places.into_iter().filter_map(question).collect()
+    /// Which versions of rows that were kept to look for again.
+    pub(super) fn remains(&self, kept: &[Kept]) -> Remains {
+        Remains::of(kept, |table| self.relations.get(&table)?.readable.as_ref())
     }
 
     /// Adds numbers that were seen before a savepoint was released: the server forgets them then.
@@ -368,6 +351,52 @@ impl Measure {
             })
         };
         tables.into_iter().filter_map(rows_of).collect()
+    }
+}
+
+/// Questions for versions of rows that were kept and are still to be seen: those were not changed.
+/// What is left is what was changed, exactly, if there is as much of it as the server counted:
+/// each change supersedes one version. By table: what its rows can be read from, and where.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Remains(BTreeMap<u32, (String, BTreeSet<Place>)>);
+
+impl Remains {
+    /// Its answers have as many columns: table, and place.
+    pub(super) const COLUMNS: usize = 2;
+
+    /// `readable`: what a table's rows can be read from; a table of which that is not known is left
+    /// out.
+    pub(super) fn of<'a>(kept: &[Kept], readable: impl Fn(u32) -> Option<&'a String>) -> Remains {
+        let mut remains = Remains::default();
+        for (table, place) in versions(kept).into_keys() {
+            if let Some(readable) = readable(table) {
+                let known = remains.0.entry(table);
+                known.or_insert_with(|| (readable.clone(), BTreeSet::new())).1.insert(place);
+            }
+        }
+        remains
+    }
+
+    /// What is asked of which table.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (u32, &String)> {
+        self.0.iter().map(|(table, (readable, _))| (*table, readable))
+    }
+
+    /// The steps whose answer [`let_go`] takes; `prepared`: those that the server knows.
+    pub(super) fn steps(&self, prepared: &BTreeMap<u32, String>) -> Vec<Step> {
+        let step = |(table, (readable, places)): (&u32, &(String, BTreeSet<Place>))| {
+            let sql = format!(
+                "SELECT x.tableoid::pg_catalog.text, x.ctid::pg_catalog.text FROM {readable} x \
+                 WHERE x.tableoid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                 AND x.ctid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.tid[])"
+            );
+            let places: Vec<String> =
+                places.iter().map(|place| format!("\"{}\"", words(*place))).collect();
+            let values = [table.to_string(), format!("{{{}}}", places.join(","))];
+            let known = prepared.get(table) == Some(readable);
+            Step::planned(&format!("countermand_remains_{table}"), &sql, &values, known)
+        };
+        self.0.iter().map(step).collect()
     }
 }
 

@@ -84,6 +84,8 @@ pub(super) struct Session<G: Gate> {
     pub(super) committing: bool,
     /// The measuring statement is prepared.
     pub(super) measures: bool,
+    /// The tables for whose remaining rows a question is prepared, and what it reads.
+    pub(super) remains: BTreeMap<u32, String>,
     /// A transaction that wrote has ended, and the server's counters still show it.
     pub(super) counts_are_old: bool,
     /// Writes whose end is not known yet.
@@ -133,6 +135,7 @@ impl<G: Gate> Session<G> {
             scales: Scales::default(),
             committing: false,
             measures: false,
+            remains: BTreeMap::new(),
             counts_are_old: false,
             receipts: Vec::new(),
             busy,
@@ -360,15 +363,21 @@ impl<G: Gate> Session<G> {
         }
     }
 
+    /// Our own statements are not prepared any more, or nobody knows.
+    pub(super) fn forget_ours(&mut self) {
+        self.measures = false;
+        self.remains.clear();
+    }
+
     fn learn_session(&mut self, statement: SessionStatement) {
         match statement {
             SessionStatement::Deallocate { name: Some(name) } => self.names.close(b'S', &name),
             SessionStatement::Deallocate { name: None } => {
-                self.measures = false;
+                self.forget_ours();
                 self.names.deallocate_all();
             }
             SessionStatement::DiscardAll => {
-                self.measures = false;
+                self.forget_ours();
                 self.names.deallocate_all();
                 self.names.close(b'S', "");
                 self.names.forget_portals();

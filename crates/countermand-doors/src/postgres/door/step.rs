@@ -119,8 +119,8 @@ impl Step {
     }
 
     /// As [`Step::own`], of a statement that keeps its plan under a name of ours; `known` where it
-    /// is there already.
-    pub(super) fn planned(name: &str, sql: &str, known: bool) -> Step {
+    /// is there already. `values`: its parameters, as text.
+    pub(super) fn planned(name: &str, sql: &str, values: &[String], known: bool) -> Step {
         let mut out = BytesMut::new();
         let fixed = "a fixed text";
         if !known {
@@ -128,8 +128,11 @@ impl Step {
             frontend::parse(name, sql, [], &mut out).expect(fixed);
         }
         let empty: [i16; 0] = [];
-        let nothing = |(): (), _: &mut BytesMut| Ok(postgres_protocol::IsNull::Yes);
-        let bound = frontend::bind("", name, empty, [(); 0], nothing, empty, &mut out);
+        let value = |value: &String, out: &mut BytesMut| {
+            out.extend_from_slice(value.as_bytes());
+            Ok(postgres_protocol::IsNull::No)
+        };
+        let bound = frontend::bind("", name, empty, values, value, empty, &mut out);
         bound.map_err(|_| ()).expect(fixed);
         frontend::execute("", 0, &mut out).expect(fixed);
         Step::new(Kind::Own, Show::Nobody, out.freeze())

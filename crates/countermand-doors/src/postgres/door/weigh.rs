@@ -6,7 +6,7 @@
 
 use super::flight::{Broken, Kept, Report};
 use super::gate::{Admitted, Gate, Right as _};
-use super::measure::{self, Counts, Measure};
+use super::measure::{self, Counts, Measure, Remains};
 use super::piece::Question;
 use super::run::Ran;
 use super::session::Session;
@@ -30,6 +30,8 @@ const NAME: &str = "countermand_before";
 const TEXT: u32 = 25;
 /// More deferred work than this many passes brings to light counts as hiding.
 const PASSES: usize = 3;
+/// As many tables a session remembers how to ask for remaining rows.
+const MOST_REMAINS: usize = 256;
 /// The largest transaction that is held whole, in bytes of its texts and parameters.
 const MAX_WHOLE: usize = 32 * 1024 * 1024;
 
@@ -185,13 +187,13 @@ impl<G: Gate> Session<G> {
         commit: Vec<Step>,
         ran: &mut Ran,
     ) -> Result<Option<Vec<Step>>, Broken> {
-        let Some(mut measure) = self.measure(ran).await? else {
+        let Some((mut measure, seen)) = self.measure(ran).await? else {
             return Ok(None);
         };
         let mut scales = std::mem::take(&mut self.scales);
         measure.wrote_as(&scales.numbers);
         measure.take_off(&scales.undone);
-        let doubt = self.let_go(&measure, &mut scales.kept).await?;
+        let doubt = self.let_go(&measure, seen, &mut scales.kept).await?;
         let mut written =
             measure.written(&scales.kept, scales.partial || scales.statements.len() > 1);
         written.odd.extend(doubt);
@@ -266,23 +268,28 @@ impl<G: Gate> Session<G> {
         }
     }
 
-    /// What the transaction did, with everything deferred already done. None where something
+    /// What the transaction did, with everything deferred already done; and what remains of what
+    /// was kept, as far as the session has asked of those tables before. None where something
     /// failed: the agent has the error, or `ran` has what it is to be told.
-    async fn measure(&mut self, ran: &mut Ran) -> Result<Option<Measure>, Broken> {
+    async fn measure(&mut self, ran: &mut Ran) -> Result<Option<(Measure, Seen)>, Broken> {
         let mut last: Option<Measure> = None;
         for _ in 0..PASSES {
-            let known = std::mem::take(&mut self.measures);
+            let (known, prepared) = (self.measures, std::mem::take(&mut self.remains));
+            let asked = Remains::of(&self.scales.kept, |table| prepared.get(&table));
+            self.forget_ours();
             self.pending.extend(measure::steps(known));
+            self.pending.extend(asked.steps(&prepared));
             let mut report = self.land().await?;
             let rows = std::mem::take(&mut report.rows);
             ran.add(report);
             if ran.error.is_some() {
                 return Ok(None);
             }
+            (self.measures, self.remains) = (true, prepared);
+            let (rows, answers) = rows.into_iter().partition(|row| row.len() != Remains::COLUMNS);
             let measured = Measure::of(rows).map_err(unreadable)?;
-            self.measures = true;
             if !measured.defers || last.as_ref() == Some(&measured) {
-                return Ok(Some(measured));
+                return Ok(Some((measured, Seen { asked, answers })));
             }
             last = Some(measured);
         }
@@ -296,20 +303,33 @@ impl<G: Gate> Session<G> {
     async fn let_go(
         &mut self,
         measure: &Measure,
+        seen: Seen,
         kept: &mut [Kept],
     ) -> Result<Option<String>, Broken> {
-        let questions = measure.unchanged(kept);
-        if questions.is_empty() {
+        let remains = measure.remains(kept);
+        if remains == seen.asked {
+            measure::let_go(kept, &seen.answers);
             return Ok(None);
         }
-        let mut steps: Vec<Step> = questions.iter().map(|sql| Step::own(sql)).collect();
+        let prepared = std::mem::take(&mut self.remains);
+        let mut steps = remains.steps(&prepared);
         steps.push(Step::sync());
         let report = self.fly_silently(steps).await?;
+        if let Some(error) = report.error {
+            let words = "whether what is kept is what it changed cannot be seen";
+            return Ok(Some(format!("{words}: {error}")));
+        }
         measure::let_go(kept, &report.rows);
-        let why =
-            |error| format!("whether what is kept is what it changed cannot be seen: {error}");
-        Ok(report.error.map(why))
+        let known = remains.tables().map(|(table, readable)| (table, readable.clone()));
+        self.remains = prepared.into_iter().take(MOST_REMAINS).chain(known).collect();
+        Ok(None)
     }
+}
+
+/// What was seen of kept rows together with the measure.
+struct Seen {
+    asked: Remains,
+    answers: Vec<Vec<Option<String>>>,
 }
 
 fn unreadable(why: measure::Unreadable) -> Broken {

@@ -1,7 +1,7 @@
 //! The server's own grammar, on threads whose stacks are deep enough for any text it accepts.
 //!
 //! The tree of a text is as deep as its nesting. It is decoded, walked and dropped by recursion,
-//! so all three happen here, where there is room; no tree leaves this module's threads.
+//! so all three happen here, where there is room; no tree leaves this module.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,24 +20,40 @@ const STACK: usize = 512 * 1024 * 1024;
 /// Texts that are read at the same time. A text of [`MAX_SQL`] can take some hundred MB.
 const THREADS: usize = 4;
 
+/// A text as short as this, in bytes, cannot nest deeper than any thread has room for.
+const SHORT: usize = 256;
+
 struct Job {
     sql: String,
     settings: Settings,
     reply: SyncSender<Interpretation>,
 }
 
-/// Interprets `sql` on one of the threads, and waits for it.
+/// Interprets `sql` where there is room for its tree: here if it is short, else on one of the
+/// threads, and waits for it.
 pub(super) fn on_deep_stack(sql: &str, settings: Settings) -> Interpretation {
     if sql.len() > MAX_SQL {
         return not_understood(sql, format!("the text is longer than {MAX_SQL} bytes"));
+    }
+    if sql.len() <= SHORT {
+        return caught(sql, settings).unwrap_or_else(|| failed(sql));
     }
     let (reply, answer) = sync_channel(1);
     let job = Job { sql: sql.to_owned(), settings, reply };
     let sent = queue().is_some_and(|queue| queue.send(job).is_ok());
     match answer.recv() {
         Ok(interpretation) if sent => interpretation,
-        _ => not_understood(sql, "the parser failed on this text".to_owned()),
+        _ => failed(sql),
     }
+}
+
+/// None where it panicked.
+fn caught(sql: &str, settings: Settings) -> Option<Interpretation> {
+    catch_unwind(AssertUnwindSafe(|| read(sql, settings))).ok()
+}
+
+fn failed(sql: &str) -> Interpretation {
+    not_understood(sql, "the parser failed on this text".to_owned())
 }
 
 fn queue() -> Option<&'static Sender<Job>> {
@@ -58,8 +74,7 @@ fn spawn(jobs: Arc<Mutex<Receiver<Job>>>) -> std::io::Result<()> {
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Job { sql, settings, reply }) = job else { return };
             // A panic drops `reply`, which the waiting side takes for not understood.
-            let read = catch_unwind(AssertUnwindSafe(|| read(&sql, settings)));
-            if let Ok(interpretation) = read {
+            if let Some(interpretation) = caught(&sql, settings) {
                 let _ = reply.send(interpretation);
             }
         }
@@ -125,5 +140,49 @@ fn opaque(sql: &str, why: String) -> Statement {
         undone_by_rollback: false,
         transactional: true,
         why: vec![why],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::{SHORT, on_deep_stack};
+
+    /// Half the room that a thread of the runtime has.
+    const ROOM: usize = 1024 * 1024;
+
+    #[test]
+    fn a_short_text_finds_room_on_any_thread() {
+        let deep = |first: &str, step: &str, middle: &str, back: &str| {
+            let steps = (SHORT - first.len() - middle.len()) / (step.len() + back.len());
+            [first, &step.repeat(steps), middle, &back.repeat(steps)].concat()
+        };
+        let texts = [
+            deep("SELECT ", "(", "1", ")"),
+            deep("SELECT ", "- ", "a", ""),
+            deep("SELECT ", "~ ", "a", ""),
+            deep("SELECT ", "not ", "a", ""),
+            deep("SELECT ", "f(", "1", ")"),
+            deep("SELECT ", "a[", "1", "]"),
+            deep("SELECT ", "(a).b[", "1", "]"),
+            deep("SELECT a", "::b", "", ""),
+            deep("SELECT a", "||b", "", ""),
+            deep("SELECT ", "array[", "1", "]"),
+            deep("SELECT ", "row(", "1", ")"),
+            deep("SELECT 1 ", "from(select 1 ", "", ")"),
+            deep("SELECT 1 ", "union select 1 ", "", ""),
+            deep("SELECT 1 WHERE ", "a in(select b where ", "c", ")"),
+            deep("", "explain ", "select 1", ""),
+            deep("", "with a as(", "select 1", ")select 1"),
+            deep("SELECT ", "case when ", "a", " then 1 end"),
+            deep("DELETE FROM t WHERE ", "a=(select ", "1", ")"),
+        ];
+        let read = move || {
+            for text in &texts {
+                assert!(text.len() <= SHORT, "{text}");
+                assert!(!on_deep_stack(text, Settings::default()).statements.is_empty());
+            }
+        };
+        std::thread::Builder::new().stack_size(ROOM).spawn(read).unwrap().join().unwrap();
     }
 }
