@@ -17,10 +17,12 @@ pub struct Limits {
     pub rows_per_hour: u64,
     /// Bytes of before-images in one transaction.
     pub kept_bytes: u64,
-    /// Tables that lose rows in one transaction.
+    /// Resources that one transaction names to take rows from.
     pub roots: u64,
     /// Rows inserted in one transaction.
     pub inserted: u64,
+    /// The size in bytes of a table that is searched for rows that a cascade or a trigger changed.
+    pub searched_bytes: u64,
 }
 
 impl Default for Limits {
@@ -31,6 +33,7 @@ impl Default for Limits {
             kept_bytes: 8 * 1024 * 1024,
             roots: 1,
             inserted: 10_000,
+            searched_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -60,6 +63,8 @@ impl Tally {
 pub struct Written {
     /// By table, in the target's own words.
     pub tables: BTreeMap<String, Tally>,
+    /// Resources that it names to take rows from; what cascades from them is none.
+    pub roots: u64,
     /// Bytes of its before-images.
     pub kept_bytes: u64,
     /// What it did that cannot be taken back or was not to be expected, in words.
@@ -112,10 +117,11 @@ pub enum Beyond {
         /// The limit.
         limit: u64,
     },
-    /// Too many tables lose rows.
+    /// It names too many resources to take rows from.
     Roots {
         /// As many.
-        tables: u64,
+        #[serde(alias = "tables")]
+        named: u64,
         /// The limit.
         limit: u64,
     },
@@ -152,8 +158,8 @@ impl fmt::Display for Beyond {
                 f,
                 "the rows as they were take {bytes} bytes, and {limit} are kept for one transaction"
             ),
-            Beyond::Roots { tables, limit } => {
-                write!(f, "{tables} tables lose rows, and in one transaction {limit} may")
+            Beyond::Roots { named, limit } => {
+                write!(f, "it takes rows from {named} tables, and one transaction may from {limit}")
             }
             Beyond::NotKept { table, changed, kept } => write!(
                 f,
@@ -188,9 +194,8 @@ impl Limits {
         if written.kept_bytes > self.kept_bytes {
             beyond.push(Beyond::Bytes { bytes: written.kept_bytes, limit: self.kept_bytes });
         }
-        let losing = written.tables.values().filter(|tally| tally.deleted > 0).count() as u64;
-        if losing > self.roots {
-            beyond.push(Beyond::Roots { tables: losing, limit: self.roots });
+        if written.roots > self.roots {
+            beyond.push(Beyond::Roots { named: written.roots, limit: self.roots });
         }
         beyond
     }
@@ -224,7 +229,9 @@ mod tests {
             (written(&[("t", Tally { inserted: 10_000, ..Tally::default() })]), 1_000, 0),
             (written(&[("t", Tally { inserted: 10_001, ..Tally::default() })]), 0, 1),
             (written(&[("t", deleted(1)), ("u", updated(1))]), 0, 0),
-            (written(&[("t", deleted(1)), ("u", deleted(1))]), 0, 1),
+            (written(&[("t", deleted(1)), ("u", deleted(1))]), 0, 0),
+            (Written { roots: 1, ..written(&[("t", deleted(1))]) }, 0, 0),
+            (Written { roots: 2, ..written(&[("t", deleted(1))]) }, 0, 1),
         ];
         for (written, before, expected) in cases {
             let beyond = limits.judge(&written, before);

@@ -14,6 +14,7 @@ mod flight;
 mod gate;
 mod greet;
 mod judge;
+mod kept;
 mod limits;
 mod measure;
 mod names;
@@ -21,6 +22,7 @@ mod output;
 mod own;
 mod piece;
 mod run;
+mod search;
 mod session;
 mod step;
 mod weigh;
@@ -334,6 +336,7 @@ impl<G: Gate> Shared<G> {
             line,
             limits,
             busy,
+            upstream: upstream.clone(),
         });
         let ended = serve(&mut session, stop).await;
         self.cancels.leave(key);

@@ -79,6 +79,8 @@ pub struct Statement {
     pub copy: Option<CopyDirection>,
     /// The rows that it changes, as a question for before, where it tells them plainly.
     pub before: Option<Before>,
+    /// A part of it changes rows and has no such question: nobody looks for what it changed either.
+    pub hides_changes: bool,
     /// False where a rollback leaves traces, or where nobody knows.
     pub undone_by_rollback: bool,
     /// Whether it may run inside a transaction block.

@@ -35,11 +35,13 @@ enum Ends {
     In(&'static str),
     /// It is small and kept: afterwards this is true, in SQL.
     Flowing(&'static str),
+    /// It is small, and whatever it changed is kept.
+    Kept,
     /// Held or flowing, as chance has it.
     Either,
 }
 
-use Ends::{Either, Flowing, In};
+use Ends::{Either, Flowing, In, Kept};
 
 /// What every attack finds, owned by somebody else.
 const SHOP: &str = "
@@ -137,7 +139,8 @@ async fn attack(stand: &Stand, case: &Case) -> Result<(), String> {
             Err(format!("not so: {truth}; told: {told}"))
         }
         Either => Ok(()),
-        Flowing(_) if !told.is_empty() => Err(format!("told: {told}")),
+        Kept if stand.lost().await.is_empty() => Err(format!("nothing changed; told: {told}")),
+        Flowing(_) | Kept if !told.is_empty() => Err(format!("told: {told}")),
         _ => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ mod bounds;
 mod evasion;
 mod extended;
 mod raw;
+mod search;
 mod simple;
 mod stand;
 mod tls;

@@ -1,5 +1,6 @@
 //! A real server, a door in front of it, and a gate that decides by effect alone.
 
+use bytes::BytesMut;
 use countermand_core::action::Action;
 use countermand_core::change::Outcome;
 use countermand_core::effect::Effect;
@@ -15,15 +16,19 @@ use countermand_doors::postgres::interpret::{Interpretation, Settings, interpret
 use countermand_doors::postgres::scratch::{
     Login as Psql, Options, PsqlOutput, ScratchServer, psql_as,
 };
-use countermand_doors::postgres::target::connection::{Address, Host, Login, Tls};
+use countermand_doors::postgres::target::connection::{Address, Connection, Host, Login, Tls};
+use countermand_doors::postgres::target::{PostgresTarget, Setup};
 use countermand_doors::secret::SecretRef;
 use countermand_engine::control::AgentQuery;
+use countermand_engine::target::{KeptWrite, Tags, Target as _};
 use countermand_engine::{Caller, Proposal, Refusal, Weighing};
 use pgwire::api::auth::sasl::scram::{ScramSecret, gen_salted_password};
-use secrecy::SecretString;
+use postgres_protocol::message::frontend;
+use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub(crate) const AGENT: &str = "robo";
@@ -39,6 +44,8 @@ pub(crate) struct TestGate {
     pub(crate) settled: Mutex<Vec<(bool, String)>>,
     /// What ran up to its commit, and in which ways it was too much.
     pub(crate) weighed: Mutex<Vec<(Weighing, Vec<Beyond>)>>,
+    /// What it is weighed against.
+    pub(crate) limits: Mutex<Limits>,
     pub(crate) frozen: watch::Sender<Option<String>>,
 }
 
@@ -59,6 +66,7 @@ impl TestGate {
             admitted: Mutex::default(),
             settled: Mutex::default(),
             weighed: Mutex::default(),
+            limits: Mutex::default(),
             frozen: watch::Sender::new(None),
         }
     }
@@ -152,7 +160,8 @@ impl Gate for TestGate {
         let worst = Effect::worst(proposal.actions.iter().map(Action::effect));
         let admitted = match worst {
             worst if self.weighs && worst > Effect::Read && proposal.measurable => {
-                Admitted::UpToCommit { permit: TestPermit(act), limits: Limits::default() }
+                let limits = *self.limits.lock().unwrap();
+                Admitted::UpToCommit { permit: TestPermit(act), limits }
             }
             worst if worst <= self.most => {
                 self.admitted.lock().unwrap().push(proposal);
@@ -172,7 +181,7 @@ impl Gate for TestGate {
         _: Vec<()>,
         commit: T,
     ) -> (Admitted<TestPermit<T>>, ()) {
-        let beyond = Limits::default().judge(&weighing.written, 0);
+        let beyond = self.limits.lock().unwrap().judge(&weighing.written, 0);
         let whole = weighing.whole.clone();
         self.weighed.lock().unwrap().push((weighing, beyond.clone()));
         match beyond.is_empty() {
@@ -321,6 +330,41 @@ impl Stand {
         self.truth("select count(*) from orders").await
     }
 
+    /// What taking back what was weighed last would do: rows by table, and what is in the way.
+    pub(crate) async fn plan_back(&self) -> (String, Vec<String>) {
+        let images = self.gate.weighed.lock().unwrap().last().unwrap().0.images.clone();
+        let images = images.expect("it wrote").body;
+        let secret = self.directory.path().join("executor");
+        let superuser = self.server.superuser();
+        std::fs::write(&secret, superuser.password.expose_secret()).unwrap();
+        let (address, _) = self.raw();
+        let target = PostgresTarget::new(Setup {
+            name: TargetName::new("shop").unwrap(),
+            address: Address { port: self.server.address().port(), ..address },
+            executor: Login { user: superuser.user, secret: SecretRef::File(secret) },
+            session_role: "session_role".into(),
+            tags: Tags::default(),
+            statement_timeout: Duration::from_secs(30),
+            lock_wait: Duration::from_secs(5),
+            lock_hold: Duration::from_secs(1),
+            programs: self.server.tools().directory().to_owned(),
+        });
+        let plan = target.plan_take_back(vec![KeptWrite { index: 1, images }]).await.unwrap();
+        let rows: Vec<String> = plan.rows.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        (rows.join(", "), plan.conflicts)
+    }
+
+    /// A connection of the owner's, beside the door.
+    pub(crate) async fn owner(&self) -> Owner {
+        let secret = self.directory.path().join("owner");
+        let superuser = self.server.superuser();
+        std::fs::write(&secret, superuser.password.expose_secret()).unwrap();
+        let (address, _) = self.raw();
+        let address = Address { port: self.server.address().port(), ..address };
+        let login = Login { user: superuser.user, secret: SecretRef::File(secret) };
+        Owner(Connection::open(&address, &login, &[]).await.unwrap())
+    }
+
     /// Where a raw client connects, and as whom.
     pub(crate) fn raw(&self) -> (Address, Login) {
         let secret = self.directory.path().join("agent");
@@ -332,5 +376,25 @@ impl Stand {
             tls: Tls::Automatic,
         };
         (address, Login { user: AGENT.into(), secret: SecretRef::File(secret) })
+    }
+}
+
+/// The owner's own connection.
+pub(crate) struct Owner(Connection);
+
+impl Owner {
+    /// Runs statements, and waits for their end.
+    pub(crate) async fn run(&mut self, sql: &str) {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out).unwrap();
+        self.0.send(&out).await.unwrap();
+        loop {
+            let frame = self.0.receive().await.unwrap();
+            match frame.tag() {
+                b'Z' => return,
+                b'E' => panic!("{sql}: {:?}", frame.bytes()),
+                _ => {}
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ async fn flow(world: &World, target: &str, images: &str) {
     assert!(matches!(admission, Admission::UpToCommit { .. }));
     let tally = Tally { updated: 1, kept: 1, ..Tally::default() };
     let tables = [("shop.orders".to_owned(), tally)].into();
-    let written = Written { tables, kept_bytes: 10, odd: vec![] };
+    let written = Written { tables, kept_bytes: 10, ..Written::default() };
     let images = Some(Images { transaction: "7".into(), body: images.into() });
     let weighing = Weighing { whole, written, images };
     let (admission, receipt) = world.engine.weigh(weighing, vec![receipt], ()).await;

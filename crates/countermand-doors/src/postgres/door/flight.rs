@@ -6,11 +6,12 @@
 use super::output::Output;
 use crate::postgres::interpret::Before;
 use crate::postgres::target::connection::{CancelKey, ConnectionError, Reader, Writer};
-use crate::postgres::wire::{self, Column, ErrorResponse, Frame, Framer, Streamed};
-use bytes::{Bytes, BytesMut};
+use crate::postgres::wire::{self, ErrorResponse, Frame, Framer, Streamed};
+use bytes::BytesMut;
 use std::time::Duration;
 
-use super::step::{Asked, Kind, Learn, OURS, Show, Step, Unnamed};
+use super::kept::Kept;
+use super::step::{Kind, Learn, OURS, Show, Step, Unnamed};
 use crate::postgres::refuse::Said;
 
 /// How long what the agent may have waits for what is about to come: most flights then end in
@@ -41,25 +42,6 @@ pub(super) enum Errors {
     Shown,
     /// It does not: the flight is ours alone.
     Kept,
-}
-
-/// Rows as they were before a statement.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) asked: Asked,
-    pub(super) columns: Vec<Column>,
-    pub(super) rows: Vec<Vec<Option<Bytes>>>,
-    /// What it takes, those rows included that were too many to be kept.
-    pub(super) bytes: u64,
-    /// A long row that is coming in.
-    partial: BytesMut,
-}
-
-impl Kept {
-    /// Whether there is anything in it.
-    pub(super) fn takes_any(&self) -> bool {
-        !self.rows.is_empty() || self.bytes > self.asked.most
-    }
 }
 
 /// What a flight brought back.
@@ -253,10 +235,8 @@ impl Landing<'_> {
             (b'1' | b'2' | b'3', Kind::Keep(_)) => {}
             (b'T', Kind::Keep(asked)) => {
                 let columns = wire::columns(&frame).map_err(|_| unexpected(&frame))?;
-                let (asked, partial) = (asked.clone(), BytesMut::new());
-                let bytes = columns.iter().map(|column| column.name.len() as u64).sum();
-                let kept = Kept { asked, columns, rows: Vec::new(), bytes, partial };
-                self.report.kept_bytes = self.report.kept_bytes.saturating_add(bytes);
+                let kept = Kept::new(asked.clone(), columns);
+                self.report.kept_bytes = self.report.kept_bytes.saturating_add(kept.bytes);
                 self.report.kept.push(kept);
             }
             (b'D', Kind::Keep(_)) => self.keep(&frame)?,

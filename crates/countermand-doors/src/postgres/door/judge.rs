@@ -128,6 +128,9 @@ impl<G: Gate> Session<G> {
         if pieces.iter().any(|piece| matches!(piece.class, Class::CopyIn)) {
             self.scales.is_partial();
         }
+        if pieces.iter().any(|piece| piece.hides_changes) {
+            self.scales.hides_changes();
+        }
         Ok(())
     }
 

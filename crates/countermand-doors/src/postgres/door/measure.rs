@@ -4,7 +4,7 @@
 //! locked for writing, and of every catalogue. Every name and operator is qualified: a schema of
 //! the agent's choosing shadows nothing here.
 
-use super::flight::Kept;
+use super::kept::{Kept, OWN, Place, SYSTEM, number, once, version, versions, words};
 use super::step::Step;
 use crate::postgres::images::{ChangedRows, ImageColumn, Images, KeptRow, Value};
 use bytes::Bytes;
@@ -15,10 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const NOW: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 /// Objects with a lower OID came with the server.
 const FIRST_NORMAL: u32 = 16384;
-/// The columns before those of the table, in a question for rows as they are.
-const SYSTEM: usize = 3;
-/// The columns after them: the number of the row, and the guard of its limit.
-const OWN: usize = 2;
 
 /// One row about the transaction, then one for each relation that it changed, with what its rows
 /// can be read from and whether row security may hide some of them. The last column of
@@ -36,7 +32,7 @@ SELECT NULL::pg_catalog.text,
      AND k.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'),
   pg_catalog.current_setting('track_counts'),
   (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors c WHERE c.is_holdable)::pg_catalog.text,
-  NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
   pg_catalog.pg_stat_force_next_flush()::pg_catalog.text
 UNION ALL
 SELECT r.oid::pg_catalog.text,
@@ -64,7 +60,8 @@ SELECT r.oid::pg_catalog.text,
       WHERE v.oid OPERATOR(pg_catalog.=) r.root
         AND pg_catalog.has_table_privilege(v.oid, 'SELECT')) END,
   (pg_catalog.row_security_active(r.oid) OR pg_catalog.row_security_active(r.root))
-   ::pg_catalog.text
+   ::pg_catalog.text,
+  pg_catalog.pg_relation_size(r.oid)::pg_catalog.text
 FROM (
   SELECT l.oid, pg_catalog.pg_partition_root(l.oid)::pg_catalog.oid AS root,
     pg_catalog.pg_stat_get_xact_tuples_inserted(l.oid) AS inserted,
@@ -125,6 +122,27 @@ struct Relation {
     readable: Option<String>,
     /// Row security may hide some of its rows.
     secured: bool,
+    /// In bytes.
+    size: u64,
+    /// All that was changed of it was found, whoever changed it.
+    found: bool,
+}
+
+/// A table whose rows as they were are to be searched for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Its OID.
+    pub(super) oid: u32,
+    /// Its qualified and quoted name.
+    pub(super) name: String,
+    /// What its rows can be read from.
+    pub(super) readable: String,
+    /// The columns of its primary key.
+    pub(super) key: Vec<String>,
+    /// What was done to it.
+    pub(super) tally: Tally,
+    /// In bytes.
+    pub(super) size: u64,
 }
 
 /// The answer is not of the form that was asked for.
@@ -138,7 +156,7 @@ impl Measure {
         let mut measure = Measure::default();
         let mut seen = false;
         for row in rows {
-            let row = <[Option<String>; 13]>::try_from(row).map_err(|_| Unreadable)?;
+            let row = <[Option<String>; 14]>::try_from(row).map_err(|_| Unreadable)?;
             match &row[0] {
                 None => {
                     seen = true;
@@ -150,7 +168,7 @@ impl Measure {
         if seen { Ok(measure) } else { Err(Unreadable) }
     }
 
-    fn transaction(&mut self, row: [Option<String>; 13]) -> Result<(), Unreadable> {
+    fn transaction(&mut self, row: [Option<String>; 14]) -> Result<(), Unreadable> {
         let [_, number, numbers, counts, holdable, ..] = row;
         let number = number.map(|number| number.parse()).transpose();
         self.transaction = number.map_err(|_| Unreadable)?;
@@ -167,7 +185,7 @@ impl Measure {
         Ok(())
     }
 
-    fn relation(&mut self, row: [Option<String>; 13]) -> Result<(), Unreadable> {
+    fn relation(&mut self, row: [Option<String>; 14]) -> Result<(), Unreadable> {
         let [
             oid,
             name,
@@ -182,6 +200,7 @@ impl Measure {
             late,
             readable,
             secured,
+            size,
         ] = row;
         let number = |text: Option<String>| text?.parse::<u64>().ok();
         let oid: u32 = oid.ok_or(Unreadable)?.parse().map_err(|_| Unreadable)?;
@@ -217,6 +236,8 @@ impl Measure {
                     inherits: number(parents) != Some(0),
                     readable,
                     secured: secured.as_deref() == Some("true"),
+                    size: number(size).unwrap_or(u64::MAX),
+                    found: false,
                 };
                 self.relations.insert(oid, relation);
             }
@@ -257,7 +278,8 @@ impl Measure {
                 versions.iter().filter(own).count() as u64
             };
             let (updated, deleted) = (of(false), of(true));
-            let tally = Tally { kept: updated + deleted, ..relation.tally };
+            let known = if relation.found { relation.tally.changed() } else { updated + deleted };
+            let tally = Tally { kept: known, ..relation.tally };
             written.tables.insert(relation.name.clone(), tally);
             if tally.changed() > 0 {
                 if relation.readable.is_none() {
@@ -292,6 +314,43 @@ impl Measure {
         self.numbers.dedup();
     }
 
+    /// Its full number; none where it has written nothing.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.transaction
+    }
+
+    /// Rows updated or deleted in all.
+    pub(super) fn changed(&self) -> u64 {
+        self.relations.values().map(|r| r.tally.changed()).fold(0, u64::saturating_add)
+    }
+
+    /// Tables that were changed otherwise than what is kept of them says.
+    pub(super) fn wanted(&self, kept: &[Kept]) -> Vec<Wanted> {
+        let versions = versions(kept);
+        let wanted = |(oid, relation): (&u32, &Relation)| {
+            let known = versions.keys().filter(|(table, _)| table == oid).count() as u64;
+            let Relation { name, tally, key, size, .. } = relation;
+            let changed = tally.changed();
+            (changed > 0 && changed != known).then_some(())?;
+            Some(Wanted {
+                oid: *oid,
+                name: name.clone(),
+                readable: relation.readable.clone()?,
+                key: key.clone(),
+                tally: *tally,
+                size: *size,
+            })
+        };
+        self.relations.iter().filter_map(wanted).collect()
+    }
+
+    /// All that was changed of this table is found.
+    pub(super) fn is_found(&mut self, table: u32) {
+        if let Some(relation) = self.relations.get_mut(&table) {
+            relation.found = true;
+        }
+    }
+
     /// Its numbers so far.
     pub(super) fn numbers(&self) -> &[u32] {
         &self.numbers
@@ -308,12 +367,12 @@ impl Measure {
             transaction,
             numbers: self.numbers.clone(),
             inserted: inserted.collect(),
-            changed: kept.into_iter().flat_map(|kept| self.changed(kept)).collect(),
+            changed: kept.into_iter().flat_map(|kept| self.changed_rows(kept)).collect(),
         })
     }
 
     /// Rows of one statement, table by table.
-    fn changed(&self, kept: Kept) -> Vec<ChangedRows> {
+    fn changed_rows(&self, kept: Kept) -> Vec<ChangedRows> {
         let mut tables: BTreeMap<u32, Vec<Vec<Option<Bytes>>>> = BTreeMap::new();
         for row in kept.rows {
             if let Some((table, _)) = version(&row) {
@@ -458,60 +517,6 @@ fn less(tally: Tally, other: Tally) -> Tally {
         deleted: tally.deleted.saturating_sub(other.deleted),
         kept: tally.kept,
     }
-}
-
-/// Where a version of a row is: block and offset.
-type Place = [u8; 6];
-
-/// The versions of rows that are kept, table and place; and whether the last statement that meant
-/// one of them deletes.
-fn versions(kept: &[Kept]) -> BTreeMap<(u32, Place), bool> {
-    let of = |kept: &Kept| {
-        let deletes = kept.asked.deletes;
-        let versions = kept.rows.iter().filter_map(|row| version(row));
-        versions.map(|version| (version, deletes)).collect::<Vec<_>>()
-    };
-    kept.iter().flat_map(of).collect()
-}
-
-/// A version that was kept several times (a join can give it so) is kept once, by the last that
-/// asked for it: that one changed it.
-fn once(kept: &mut [Kept]) {
-    let mut seen = BTreeSet::new();
-    for kept in kept.iter_mut().rev() {
-        kept.rows.retain(|row| version(row).is_none_or(|version| seen.insert(version)));
-    }
-}
-
-fn version(row: &[Option<Bytes>]) -> Option<(u32, Place)> {
-    let place = row.get(1)?.as_deref()?.try_into().ok()?;
-    Some((number(row.first())?, place))
-}
-
-/// Lets go of rows that were not changed. `visible`: table and place of each, as text.
-pub(super) fn let_go(kept: &mut [Kept], visible: &[Vec<Option<String>>]) {
-    let visible: BTreeSet<(u32, &str)> = visible
-        .iter()
-        .filter_map(|row| match row.as_slice() {
-            [Some(table), Some(place)] => Some((table.parse().ok()?, place.as_str())),
-            _ => None,
-        })
-        .collect();
-    let is_visible = |row: &[Option<Bytes>]| {
-        version(row).is_some_and(|(table, place)| visible.contains(&(table, &words(place))))
-    };
-    for kept in kept {
-        kept.rows.retain(|row| !is_visible(row));
-    }
-}
-
-fn number(value: Option<&Option<Bytes>>) -> Option<u32> {
-    Some(u32::from_be_bytes(value?.as_deref()?.try_into().ok()?))
-}
-
-/// A place as the server writes it: `(block,offset)`.
-fn words([a, b, c, d, e, f]: Place) -> String {
-    format!("({},{})", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
 }
 
 fn strings(json: Option<String>) -> Result<Vec<String>, Unreadable> {

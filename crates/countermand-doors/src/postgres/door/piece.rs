@@ -53,6 +53,8 @@ pub(super) struct Piece {
     pub(super) payload: Vec<UnitStatement>,
     /// The rows that it changes, as a question for before.
     pub(super) before: Option<Question>,
+    /// Whether a part of it changes rows that nobody asks for.
+    pub(super) hides_changes: bool,
     /// Whether all that it does is to rows, and undone by a rollback: it can be measured.
     pub(super) measurable: bool,
 }
@@ -88,6 +90,7 @@ impl Piece {
             actions: Vec::new(),
             payload: Vec::new(),
             before: None,
+            hides_changes: false,
             measurable: true,
         }
     }
@@ -132,11 +135,13 @@ impl Piece {
             whole.actions.extend(arguments.cloned());
             self.class = class_of(&whole)?;
             self.measurable = is_measurable(&whole);
+            self.hides_changes = true;
             self.actions = whole.actions;
             return Ok(());
         }
         self.class = class_of(statement)?;
         self.measurable = is_measurable(statement);
+        self.hides_changes = statement.hides_changes;
         self.actions = statement.actions.clone();
         if !matches!(self.class, Class::Transaction(_)) {
             self.payload.push(ran);
@@ -363,6 +368,8 @@ impl<'a> Builder<'a> {
             // A portal from before: nothing that was said of another one goes for it.
             self.pieces.push(Piece::quiet());
             self.run(&bound).map_err(Unfit::Said)?;
+            let ran = bound.prepared.statement.as_ref();
+            self.current().hides_changes |= ran.is_some_and(|ran| ran.before.is_some());
         }
         let learn = match bound.prepared.statement.as_ref().map(|s| (&s.role, &s.sql)) {
             Some((Role::Session(session), sql)) => {

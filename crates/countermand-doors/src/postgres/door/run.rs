@@ -241,6 +241,9 @@ impl<G: Gate> Session<G> {
         let copies = matches!(piece.class, Class::CopyIn);
         self.counts_are_old |= self.must_be_weighed();
         let question = piece.before.as_ref().and_then(|question| self.question(question));
+        if piece.before.is_some() && question.is_none() {
+            self.scales.hides_changes();
+        }
         let mut steps = piece.steps;
         let runs = |step: &Step| matches!(step.kind, Kind::Execute);
         if let (Some(question), Some(place)) = (question, steps.iter().position(runs)) {

@@ -1,5 +1,6 @@
 //! One agent's session: its messages become units, units are judged, and run.
 
+use super::Upstream;
 use super::flight::{Broken, Line, Report};
 use super::gate::Gate;
 use super::judge::Held;
@@ -92,6 +93,8 @@ pub(super) struct Session<G: Gate> {
     pub(super) receipts: Vec<G::Receipt>,
     /// Whether something of the agent's runs, which a cancel may stop.
     pub(super) busy: Arc<AtomicBool>,
+    /// For a second connection to the target.
+    pub(super) upstream: Upstream,
     batch: Vec<Frame>,
     batch_bytes: usize,
     /// After an error, up to Sync.
@@ -109,11 +112,13 @@ pub(super) struct Parts<G: Gate> {
     pub(super) line: Line,
     pub(super) limits: Limits,
     pub(super) busy: Arc<AtomicBool>,
+    pub(super) upstream: Upstream,
 }
 
 impl<G: Gate> Session<G> {
     pub(super) fn new(parts: Parts<G>) -> Session<G> {
-        let Parts { gate, interpret, caller, target, input, output, line, limits, busy } = parts;
+        let Parts { gate, interpret, caller, target, input, output, line, limits, busy, upstream } =
+            parts;
         let strings = line.standard_conforming_strings;
         Session {
             gate,
@@ -139,6 +144,7 @@ impl<G: Gate> Session<G> {
             counts_are_old: false,
             receipts: Vec::new(),
             busy,
+            upstream,
             batch: Vec::new(),
             batch_bytes: 0,
             skipping: false,

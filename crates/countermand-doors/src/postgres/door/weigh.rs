@@ -4,8 +4,9 @@
 //! same flight. Then the server's own counters say what it did. What is small and kept commits;
 //! anything else is rolled back, and held whole.
 
-use super::flight::{Broken, Kept, Report};
+use super::flight::{Broken, Report};
 use super::gate::{Admitted, Gate, Right as _};
+use super::kept::{self, Kept};
 use super::measure::{self, Counts, Measure, Remains};
 use super::piece::Question;
 use super::run::Ran;
@@ -17,6 +18,7 @@ use crate::postgres::unit::{Parameter, Unit, UnitStatement};
 use crate::postgres::wire::ErrorResponse;
 use bytes::{Bytes, BytesMut};
 use countermand_core::action::Action;
+use countermand_core::effect::Effect;
 use countermand_core::limits::{Beyond, Limits};
 use countermand_core::request::RequestKey;
 use countermand_engine::{Images, Proposal, Weighing};
@@ -50,6 +52,8 @@ pub(super) struct Scales {
     one_message: bool,
     /// Not all of it is known: it cannot be held whole.
     partial: bool,
+    /// Parts of it change rows that nobody asked for before.
+    hides: bool,
     kept: Vec<Kept>,
     savepoints: Vec<Savepoint>,
     /// What was counted and is undone.
@@ -100,6 +104,11 @@ impl Scales {
     /// It holds something that is not in its texts.
     pub(super) fn is_partial(&mut self) {
         self.partial = true;
+    }
+
+    /// A part of it changes rows that nobody asked for before.
+    pub(super) fn hides_changes(&mut self) {
+        self.hides = true;
     }
 
     fn kept_bytes(&self) -> u64 {
@@ -193,10 +202,16 @@ impl<G: Gate> Session<G> {
         let mut scales = std::mem::take(&mut self.scales);
         measure.wrote_as(&scales.numbers);
         measure.take_off(&scales.undone);
-        let doubt = self.let_go(&measure, seen, &mut scales.kept).await?;
+        let mut doubt = self.let_go(&measure, seen, &mut scales.kept).await?;
+        // What cascades and triggers change is searched for; what hides is not.
+        if doubt.is_none() && !scales.hides {
+            let limits = scales.limits.unwrap_or_default();
+            doubt = self.search(&mut measure, &mut scales.kept, &limits).await?;
+        }
         let mut written =
             measure.written(&scales.kept, scales.partial || scales.statements.len() > 1);
         written.odd.extend(doubt);
+        written.roots = roots(&scales.actions);
         let whole = self.whole(&scales);
         let images = match measure.is_empty() {
             true => None,
@@ -300,15 +315,15 @@ impl<G: Gate> Session<G> {
     }
 
     /// Lets go of rows that were kept and not changed. Gives why that cannot be seen, if so.
-    async fn let_go(
+    pub(super) async fn let_go(
         &mut self,
         measure: &Measure,
         seen: Seen,
-        kept: &mut [Kept],
+        rows: &mut [Kept],
     ) -> Result<Option<String>, Broken> {
-        let remains = measure.remains(kept);
+        let remains = measure.remains(rows);
         if remains == seen.asked {
-            measure::let_go(kept, &seen.answers);
+            kept::let_go(rows, &seen.answers);
             return Ok(None);
         }
         let prepared = std::mem::take(&mut self.remains);
@@ -319,7 +334,7 @@ impl<G: Gate> Session<G> {
             let words = "whether what is kept is what it changed cannot be seen";
             return Ok(Some(format!("{words}: {error}")));
         }
-        measure::let_go(kept, &report.rows);
+        kept::let_go(rows, &report.rows);
         let known = remains.tables().map(|(table, readable)| (table, readable.clone()));
         self.remains = prepared.into_iter().take(MOST_REMAINS).chain(known).collect();
         Ok(None)
@@ -327,9 +342,16 @@ impl<G: Gate> Session<G> {
 }
 
 /// What was seen of kept rows together with the measure.
-struct Seen {
+#[derive(Default)]
+pub(super) struct Seen {
     asked: Remains,
     answers: Vec<Vec<Option<String>>>,
+}
+
+/// Resources that a transaction names to take something from.
+fn roots(actions: &BTreeSet<Action>) -> u64 {
+    let destroys = actions.iter().filter(|action| action.effect() > Effect::Write);
+    destroys.map(|action| &action.object).collect::<BTreeSet<_>>().len() as u64
 }
 
 fn unreadable(why: measure::Unreadable) -> Broken {

@@ -74,6 +74,13 @@ pub(super) fn of(node: &Node) -> Option<Before> {
     }
 }
 
+/// Whether an UPDATE, DELETE or MERGE stands anywhere in it.
+pub(super) fn changes(node: &Node) -> bool {
+    let mut seen = Seen::default();
+    node.walk(&mut seen);
+    seen.updates
+}
+
 /// As strong as an update that leaves the key: whoever refers to the row does not wait.
 const UPDATES: LockClauseStrength = LockClauseStrength::LcsFornokeyupdate;
 
@@ -255,6 +262,8 @@ struct Seen {
     parameters: BTreeSet<u32>,
     /// Something in it changes rows itself, or cannot be asked again.
     changes: bool,
+    /// Something in it changes rows that are there.
+    updates: bool,
 }
 
 impl Visitor for Seen {
@@ -264,11 +273,10 @@ impl Visitor for Seen {
                 Ok(number) if number > 0 => drop(self.parameters.insert(number)),
                 _ => self.changes = true,
             },
-            NodeRef::InsertStmt(_)
-            | NodeRef::UpdateStmt(_)
-            | NodeRef::DeleteStmt(_)
-            | NodeRef::MergeStmt(_)
-            | NodeRef::CurrentOfExpr(_) => self.changes = true,
+            NodeRef::InsertStmt(_) | NodeRef::CurrentOfExpr(_) => self.changes = true,
+            NodeRef::UpdateStmt(_) | NodeRef::DeleteStmt(_) | NodeRef::MergeStmt(_) => {
+                (self.changes, self.updates) = (true, true);
+            }
             _ => {}
         }
     }

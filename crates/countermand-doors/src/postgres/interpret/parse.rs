@@ -137,6 +137,7 @@ fn opaque(sql: &str, why: String) -> Statement {
         reads: BTreeSet::new(),
         copy: None,
         before: None,
+        hides_changes: true,
         undone_by_rollback: false,
         transactional: true,
         why: vec![why],

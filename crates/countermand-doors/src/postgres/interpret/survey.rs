@@ -19,7 +19,9 @@ const MAX_WHY: usize = 20;
 pub(super) fn statement(sql: &str, node: &Node) -> Statement {
     let mut survey = Survey::default();
     let role = survey.read(sql, node);
-    Statement { before: before::of(node), ..survey.finish(sql, role) }
+    let before = before::of(node);
+    let hides_changes = before.is_none() && before::changes(node);
+    Statement { before, hides_changes, ..survey.finish(sql, role) }
 }
 
 /// What has been seen of a statement so far.
@@ -160,6 +162,7 @@ impl Survey {
             reads: self.read,
             copy: self.copy,
             before: None,
+            hides_changes: false,
             undone_by_rollback: undone,
             transactional: !self.outside_transactions,
             why: self.why,

@@ -1,6 +1,6 @@
 //! Conditions that mean other rows than the question did, and rows that it does not see.
 
-use super::{Case, Either, Flowing, In};
+use super::{Case, Either, Flowing, In, Kept};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -20,14 +20,14 @@ pub(super) const CASES: &[Case] = &[
         why: "a sequence decides: each look at it means the next row",
         owner: "",
         attack: "update orders set note = 'x' where id = (select nextval('numbers'));",
-        ends: In("held as change"),
+        ends: Kept,
     },
     Case {
         why: "a function of the row, written as a column",
         owner: "create function lucky(orders) returns boolean language sql volatile as \
                   $$ select nextval('numbers') in (5, 306) $$",
         attack: "update orders set note = 'x' where orders.lucky;",
-        ends: In("held as change"),
+        ends: Kept,
     },
     Case {
         why: "a function that says it is immutable and is not",
@@ -114,7 +114,7 @@ pub(super) const CASES: &[Case] = &[
                   $$ begin delete from orders where id = 9; return true; end $$; \
                 create domain wicked as int check (hurt(value))",
         attack: "update orders set note = 'x' where id = 5::wicked;\nselect 5::wicked;",
-        ends: In("held"),
+        ends: Either,
     },
     Case {
         why: "an operator with code behind it",

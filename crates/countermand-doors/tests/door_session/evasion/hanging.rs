@@ -1,6 +1,6 @@
 //! What hangs on a table: triggers, rules, keys, views, partitions.
 
-use super::{Case, Flowing, In};
+use super::{Case, Flowing, In, Kept};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -10,14 +10,14 @@ pub(super) const CASES: &[Case] = &[
                   update orders set note = 'x' where id = old.id + 1; return null; end $$; \
                 create trigger t before update on orders for each row execute function other()",
         attack: "update orders set note = 'y' where id = 5;",
-        ends: In("held as change"),
+        ends: Kept,
     },
     Case {
         why: "a rule that does so with a row of another table",
         owner: "create rule r as on update to orders do instead \
                   update customers set name = new.note where id = old.id",
         attack: "update orders set note = 'y' where id = 5;",
-        ends: In("held as change"),
+        ends: Kept,
     },
     Case {
         why: "a trigger that skips: nothing happened, nothing is asked",
@@ -41,7 +41,7 @@ pub(super) const CASES: &[Case] = &[
                   new.id = new.id + 1; return new; end $$; \
                 create trigger t before insert on orders for each row execute function shift()",
         attack: "insert into orders (id, note) values (5, 'x') on conflict (id) do update set note = 'x';",
-        ends: In("held as change"),
+        ends: Kept,
     },
     Case {
         why: "a trigger that deletes elsewhere, with its owner's rights",
@@ -180,7 +180,7 @@ pub(super) const CASES: &[Case] = &[
         owner: "create rule r as on insert to log do also delete from customers where id > 10; \
                 create rule n as on update to customers do instead nothing",
         attack: "update customers set name = 'x' where id = 1;\ninsert into log values (1, 'a');",
-        ends: In("held as change"),
+        ends: Kept,
     },
     Case {
         why: "rows that move from one partition to another",
