@@ -194,8 +194,11 @@ impl Limits {
         if written.kept_bytes > self.kept_bytes {
             beyond.push(Beyond::Bytes { bytes: written.kept_bytes, limit: self.kept_bytes });
         }
-        if written.roots > self.roots {
-            beyond.push(Beyond::Roots { named: written.roots, limit: self.roots });
+        let losing = written.tables.values().filter(|tally| tally.deleted > 0).count() as u64;
+        // What was named and lost nothing, as object mappers do it, is no root.
+        let named = written.roots.min(losing);
+        if named > self.roots {
+            beyond.push(Beyond::Roots { named, limit: self.roots });
         }
         beyond
     }
@@ -231,7 +234,9 @@ mod tests {
             (written(&[("t", deleted(1)), ("u", updated(1))]), 0, 0),
             (written(&[("t", deleted(1)), ("u", deleted(1))]), 0, 0),
             (Written { roots: 1, ..written(&[("t", deleted(1))]) }, 0, 0),
-            (Written { roots: 2, ..written(&[("t", deleted(1))]) }, 0, 1),
+            (Written { roots: 2, ..written(&[("t", deleted(1))]) }, 0, 0),
+            (Written { roots: 2, ..written(&[("t", deleted(1)), ("u", deleted(1))]) }, 0, 1),
+            (Written { roots: 2, ..written(&[("t", deleted(1)), ("u", updated(1))]) }, 0, 0),
         ];
         for (written, before, expected) in cases {
             let beyond = limits.judge(&written, before);
