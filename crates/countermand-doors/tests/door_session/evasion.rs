@@ -86,14 +86,14 @@ const OBJECTS: &str = "
          + (select count(*) from pg_prepared_xacts) + (select count(*) from pg_largeobject_metadata)";
 
 impl Stand {
-    async fn set_up_shop(&self, owner: &str) {
+    pub(crate) async fn set_up_shop(&self, owner: &str) {
         let sql = format!("{SHOP};{owner};reset role;{REMEMBER}");
         self.server.psql_in("shop", &sql).await.unwrap();
         self.gate.weighed.lock().unwrap().clear();
     }
 
     /// The rows that are not as they were, `table:id`.
-    async fn lost(&self) -> BTreeSet<String> {
+    pub(crate) async fn lost(&self) -> BTreeSet<String> {
         self.truth(LOST).await.lines().map(str::to_owned).collect()
     }
 
@@ -118,7 +118,7 @@ impl Stand {
     }
 
     /// What holds after every attack.
-    async fn nothing_is_lost(&self, why: &str) {
+    pub(crate) async fn nothing_is_lost(&self, why: &str) {
         let (lost, kept) = (self.lost().await, self.kept(why));
         let unkept: Vec<_> = lost.difference(&kept).take(5).collect();
         assert!(unkept.is_empty(), "{why}: changed and not kept: {unkept:?}");

@@ -232,3 +232,72 @@ async fn a_client_with_parameters_meets_the_same() {
     assert_eq!(raw.answers().await, ["1", "2", "C DELETE 1", "Z I"]);
     assert_eq!(kept(&stand, "public.lines"), (0, 4));
 }
+
+/// Tables that hang together in every way: cascades, keys set to nothing, sums kept by triggers.
+const WEB: &str = "
+    create table parents (id int primary key, n int default 0);
+    create table children (id int primary key, parent int references parents on delete cascade, n int);
+    create table notes (id int primary key, child int references children on delete set null);
+    insert into parents select g from generate_series(1, 12) g;
+    insert into children select g, g % 12 + 1, 0 from generate_series(1, 30) g;
+    insert into notes select g, g % 30 + 1 from generate_series(1, 40) g;
+    create function sums() returns trigger language plpgsql security definer as $$ begin
+      begin
+        update public.parents set n = n + 1 where id in (new.parent, old.parent);
+      exception when division_by_zero then null;
+      end;
+      return null; end $$;
+    create trigger sums after insert or update or delete on children
+      for each row execute function sums();
+    grant select, insert, update, delete on parents, children, notes to session_role";
+
+/// A random statement over [`WEB`].
+fn statement(random: &mut impl FnMut(u32) -> u32) -> String {
+    let id = random(45);
+    match random(9) {
+        0 => format!("delete from parents where id = {};", id % 14),
+        1 => format!("delete from children where id in ({id}, {});", id + 1),
+        2 => format!("update children set n = n + 1 where parent = {};", id % 14),
+        3 => format!("update children set parent = {} where id = {id};", id % 12 + 1),
+        4 => format!("insert into children values ({}, {}, 0);", 100 + id, id % 12 + 1),
+        5 => format!(
+            "insert into children values ({id}, 1, 7) on conflict (id) do update set n = 7;"
+        ),
+        6 => format!("update notes set child = null where child <= {};", id / 4),
+        7 => format!("update parents set n = 0 where id <= {};", id % 6),
+        _ => format!("select * from children where id = {id} for update;"),
+    }
+}
+
+#[tokio::test]
+async fn whatever_hangs_together_what_flows_is_kept() {
+    let stand = Stand::weighing().await;
+    let (mut flowed, mut changed) = (0, 0);
+    for seed in 0..60_u32 {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below
+        };
+        stand.set_up_shop(WEB).await;
+        let mut script = vec!["begin;".to_owned()];
+        for _ in 0..random(6) + 1 {
+            match random(5) {
+                0 => {
+                    let end = ["release s;", "rollback to s;"][random(2) as usize];
+                    let inner = statement(&mut random);
+                    script.extend(["savepoint s;".to_owned(), inner, end.to_owned()]);
+                }
+                _ => script.push(statement(&mut random)),
+            }
+        }
+        script.push("commit;".to_owned());
+        let script = script.join("\n");
+        let told = stand.psql_on(&script).await.stderr;
+        let why = format!("seed {seed}:\n{script}\n{told}");
+        stand.nothing_is_lost(&why).await;
+        flowed += u32::from(told.is_empty());
+        changed += u32::from(!stand.lost().await.is_empty());
+    }
+    assert!(flowed >= 25 && changed >= 25, "only {flowed} flowed, {changed} changed anything");
+}
