@@ -21,6 +21,7 @@ mod names;
 mod output;
 mod own;
 mod piece;
+mod question;
 mod run;
 mod search;
 mod session;

@@ -272,3 +272,47 @@ async fn a_setting_that_changes_how_names_are_written_is_refused() {
     let ran = stand.psql("set quote_all_identifiers = on").await;
     assert!(ran.stderr.contains("ERROR"), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn a_question_that_is_prepared_follows_its_table() {
+    let stand = Stand::weighing().await;
+    let mut raw = Raw::connect(&stand).await;
+    raw.parse("u", "update orders set note = $1 where id = $2").sync();
+    assert_eq!(raw.answers().await, ["1", "Z I"]);
+    for id in ["1", "2"] {
+        raw.bind("", "u", &["x", id]).execute("", 0).sync();
+        assert_eq!(raw.answers().await, ["2", "C UPDATE 1", "Z I"]);
+    }
+    stand.server.psql_in("shop", "alter table orders add column more int").await.unwrap();
+    raw.bind("", "u", &["x", "3"]).execute("", 0).sync();
+    assert_eq!(raw.answers().await, ["2", "E 40001", "Z I"]);
+    raw.bind("", "u", &["x", "3"]).execute("", 0).sync();
+    assert_eq!(raw.answers().await, ["2", "C UPDATE 1", "Z I"]);
+    assert_eq!(kept(&stand)["changed"][0]["columns"].as_array().unwrap().len(), 3);
+    // More statements than have questions that are kept.
+    for n in 0..70 {
+        raw.parse(&format!("s{n}"), &format!("update orders set note = 's{n}' where id = $1"))
+            .sync();
+        assert_eq!(raw.answers().await, ["1", "Z I"]);
+    }
+    for n in (0..70).chain(0..3) {
+        let id = (n + 100).to_string();
+        raw.bind("", &format!("s{n}"), &[&id]).execute("", 0).sync();
+        assert_eq!(raw.answers().await, ["2", "C UPDATE 1", "Z I"]);
+        assert_eq!(
+            stand.truth(&format!("select note from orders where id = {id}")).await,
+            format!("s{n}")
+        );
+        let images = kept(&stand);
+        let row = &images["changed"][0]["rows"][0]["values"];
+        assert_eq!(row[0], hex::encode((n + 100_i32).to_be_bytes()));
+    }
+    raw.run("deallocate all").sync();
+    let answers = raw.answers().await;
+    assert!(answers.last().unwrap() == "Z I", "{answers:?}");
+    raw.parse("u", "update orders set note = $1 where id = $2")
+        .bind("", "u", &["y", "3"])
+        .execute("", 0)
+        .sync();
+    assert_eq!(raw.answers().await, ["1", "2", "C UPDATE 1", "Z I"]);
+}

@@ -14,6 +14,8 @@ const MOST: usize = 10_000;
 pub(super) struct Prepared {
     /// Told apart from every other one of this session.
     pub(super) id: u64,
+    /// It stays until the client closes it.
+    pub(super) is_named: bool,
     /// The text that runs.
     pub(super) sql: String,
     /// The whole of `PREPARE name AS …`, where it came as that.

@@ -188,6 +188,7 @@ fn learn_session(
     if let SessionStatement::Prepare { name, inner } = session {
         let prepared = Arc::new(Prepared {
             id: names.next_id(),
+            is_named: true,
             sql: inner.sql.clone(),
             prepare: Some(sql.to_owned()),
             oids: Vec::new(),
@@ -279,7 +280,10 @@ impl<'a> Builder<'a> {
         let asks = statement.as_ref().and_then(|statement| statement.before.as_ref());
         // What the client leaves open the server decides; the question needs to know it too.
         let open = asks.is_some_and(|before| before.parameters() > 0) && !name.is_empty();
-        let prepared = Arc::new(Prepared { id, sql, prepare: None, oids, statement, parse, types });
+        let is_named = !name.is_empty();
+        let prepare = None;
+        let prepared =
+            Arc::new(Prepared { id, is_named, sql, prepare, oids, statement, parse, types });
         self.over.prepared.insert(name.clone(), Some(prepared.clone()));
         let unnamed = if name.is_empty() { Unnamed::Becomes(id) } else { Unnamed::Untouched };
         let step = self.push(Kind::Parse, frame);

@@ -240,7 +240,10 @@ impl<G: Gate> Session<G> {
     async fn write(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
         let copies = matches!(piece.class, Class::CopyIn);
         self.counts_are_old |= self.must_be_weighed();
-        let question = piece.before.as_ref().and_then(|question| self.question(question));
+        let question = match &piece.before {
+            Some(question) => self.question(question),
+            None => None,
+        };
         if piece.before.is_some() && question.is_none() {
             self.scales.hides_changes();
         }
@@ -519,6 +522,10 @@ impl<G: Gate> Session<G> {
 
     pub(super) async fn fly(&mut self, steps: Vec<Step>) -> Result<Report, Broken> {
         let mut report = self.line.fly(steps, &mut self.output, Errors::Shown).await?;
+        if report.error.is_some() {
+            let other_columns = report.not_kept.as_ref().is_some_and(|e| e.code == "0A000");
+            self.stale = self.planned.forget() && other_columns;
+        }
         self.learn(&mut report);
         Ok(report)
     }

@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::names::Names;
 use super::output::Output;
 use super::piece::{self, Builder, Unfit};
+use super::question::Planned;
 use super::step::{Learn, Step};
 use super::weigh::Scales;
 use crate::postgres::interpret::{Interpretation, SessionStatement, Settings};
@@ -87,6 +88,10 @@ pub(super) struct Session<G: Gate> {
     pub(super) measures: bool,
     /// The tables for whose remaining rows a question is prepared, and what it reads.
     pub(super) remains: BTreeMap<u32, String>,
+    /// Questions that are prepared.
+    pub(super) planned: Planned,
+    /// A question was prepared for a table that has changed since.
+    pub(super) stale: bool,
     /// A transaction that wrote has ended, and the server's counters still show it.
     pub(super) counts_are_old: bool,
     /// Writes whose end is not known yet.
@@ -141,6 +146,8 @@ impl<G: Gate> Session<G> {
             committing: false,
             measures: false,
             remains: BTreeMap::new(),
+            planned: Planned::default(),
+            stale: false,
             counts_are_old: false,
             receipts: Vec::new(),
             busy,
@@ -380,10 +387,12 @@ impl<G: Gate> Session<G> {
             SessionStatement::Deallocate { name: Some(name) } => self.names.close(b'S', &name),
             SessionStatement::Deallocate { name: None } => {
                 self.forget_ours();
+                self.planned.forget();
                 self.names.deallocate_all();
             }
             SessionStatement::DiscardAll => {
                 self.forget_ours();
+                self.planned.forget();
                 self.names.deallocate_all();
                 self.names.close(b'S', "");
                 self.names.forget_portals();

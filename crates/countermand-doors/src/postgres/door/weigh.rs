@@ -8,28 +8,20 @@ use super::flight::{Broken, Report};
 use super::gate::{Admitted, Gate, Right as _};
 use super::kept::{self, Kept};
 use super::measure::{self, Counts, Measure, Remains};
-use super::piece::Question;
 use super::run::Ran;
 use super::session::Session;
-use super::step::{Asked, Kind, Show, Step};
+use super::step::Step;
 use crate::postgres::interpret::{Before, TransactionStatement};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, Said};
-use crate::postgres::unit::{Parameter, Unit, UnitStatement};
+use crate::postgres::unit::{Unit, UnitStatement};
 use crate::postgres::wire::ErrorResponse;
-use bytes::{Bytes, BytesMut};
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
 use countermand_core::limits::{Beyond, Limits};
 use countermand_core::request::RequestKey;
 use countermand_engine::{Images, Proposal, Weighing};
-use postgres_protocol::IsNull;
-use postgres_protocol::message::frontend;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The names that our questions have on the server.
-const NAME: &str = "countermand_before";
-/// The type of a parameter that a question does not use: `text`.
-const TEXT: u32 = 25;
 /// More deferred work than this many passes brings to light counts as hiding.
 const PASSES: usize = 3;
 /// As many tables a session remembers how to ask for remaining rows.
@@ -111,7 +103,7 @@ impl Scales {
         self.hides = true;
     }
 
-    fn kept_bytes(&self) -> u64 {
+    pub(super) fn kept_bytes(&self) -> u64 {
         self.kept.iter().map(|kept| kept.bytes).fold(0, u64::saturating_add)
     }
 
@@ -149,20 +141,6 @@ impl Scales {
 }
 
 impl<G: Gate> Session<G> {
-    /// The question for the rows that a piece changes, as a step before it runs.
-    pub(super) fn question(&self, question: &Question) -> Option<Step> {
-        let limits = self.scales.limits?;
-        let Question { before, parameters, prepared } = question;
-        let learned = prepared.as_ref().and_then(|prepared| prepared.types.get());
-        let sends = asks(before, parameters, learned, limits.rows)?;
-        let asked = Asked {
-            sets: before.sets().clone(),
-            deletes: before.sets().is_empty(),
-            most: limits.kept_bytes.saturating_sub(self.scales.kept_bytes()),
-        };
-        Some(Step::new(Kind::Keep(asked), Show::Nobody, sends))
-    }
-
     /// Takes what a flight has kept.
     pub(super) fn keep(&mut self, report: &mut Report) {
         let kept = report.kept.drain(..);
@@ -256,6 +234,10 @@ impl<G: Gate> Session<G> {
 
     /// A question for rows failed: the statement was not run, and its transaction is over.
     pub(super) async fn too_much(&mut self, error: &ErrorResponse) -> Result<(), Broken> {
+        if std::mem::take(&mut self.stale) {
+            let words = "the table was changed meanwhile, and the transaction was rolled back";
+            return self.fail(Said::error("40001", words).hint("Run it again.")).await;
+        }
         let scales = std::mem::take(&mut self.scales);
         let limit = scales.limits.unwrap_or_default().rows;
         let beyond = match error.message.contains(Before::TOO_MANY) {
@@ -356,51 +338,4 @@ fn roots(actions: &BTreeSet<Action>) -> u64 {
 
 fn unreadable(why: measure::Unreadable) -> Broken {
     Broken::Fatal(Said::fatal(CANNOT_JUDGE, format!("cannot judge: {why}")))
-}
-
-/// The messages of a question. None where the types of its parameters are not known, and their
-/// bytes could be read as something else.
-fn asks(
-    before: &Before,
-    parameters: &[Parameter],
-    learned: Option<&Vec<u32>>,
-    most: u64,
-) -> Option<Bytes> {
-    let count = before.parameters() as usize;
-    let mut types = Vec::with_capacity(count);
-    let mut values = Vec::with_capacity(count);
-    for (index, number) in (1..).take(count).enumerate() {
-        if !before.uses(number) {
-            types.push(TEXT);
-            values.push((0, None));
-            continue;
-        }
-        let given = parameters.get(index)?;
-        let declared = Some(given.oid).filter(|oid| *oid != 0);
-        let oid = declared.or_else(|| learned?.get(index).copied()).unwrap_or(0);
-        if oid == 0 && given.format != 0 {
-            return None;
-        }
-        types.push(oid);
-        let value = given.value.as_ref().map(hex::decode).transpose().ok()?;
-        values.push((given.format, value));
-    }
-    let mut out = BytesMut::new();
-    frontend::close(b'S', NAME, &mut out).ok()?;
-    frontend::close(b'P', NAME, &mut out).ok()?;
-    frontend::parse(NAME, &before.question(most), types, &mut out).ok()?;
-    let formats: Vec<i16> = values.iter().map(|(format, _)| *format).collect();
-    let put = |(_, value): (i16, Option<Vec<u8>>), out: &mut BytesMut| {
-        Ok(match value {
-            None => IsNull::Yes,
-            Some(value) => {
-                out.extend_from_slice(&value);
-                IsNull::No
-            }
-        })
-    };
-    frontend::bind(NAME, NAME, formats, values, put, [1], &mut out).ok()?;
-    frontend::describe(b'P', NAME, &mut out).ok()?;
-    frontend::execute(NAME, 0, &mut out).ok()?;
-    Some(out.freeze())
 }
