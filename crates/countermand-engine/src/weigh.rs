@@ -17,7 +17,7 @@ use countermand_core::verb::postgres::{DELETE, INSERT, UPDATE};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-/// How far back an agent's writes count together.
+/// How far back an agent's writes count together, and at most a minute more.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// A unit that ran up to its commit.
@@ -72,6 +72,23 @@ impl Receipt {
     pub(crate) fn intended(index: u64) -> Receipt {
         Receipt(Left::Intended { index, flow: false })
     }
+
+    /// The record of how it ended.
+    fn ended(self, ok: Option<bool>, words: &str) -> Option<Flowed> {
+        match self.0 {
+            Left::Nothing => None,
+            Left::Unweighed { mut what, text } => {
+                if let Some(members) = what.as_object_mut() {
+                    members.insert("ok".into(), json!(false));
+                }
+                Some(Flowed { what, text })
+            }
+            Left::Intended { index, .. } => {
+                let what = json!({ "intent": index, "ok": ok });
+                Some(Flowed { what, text: recorded(words) })
+            }
+        }
+    }
 }
 
 impl Engine {
@@ -84,17 +101,15 @@ impl Engine {
         receipts: Vec<Receipt>,
         commit: T,
     ) -> (Admission<T>, Receipt) {
-        let admission = match self.weighed(&weighing).await {
+        let parts = Parts { engine: self, receipts };
+        match self.weighed(&weighing).await {
             Ok(index) => {
+                parts.are_replaced();
                 let receipt = Receipt(Left::Intended { index, flow: true });
-                return (Admission::Allowed(Permit::grant(commit)), receipt);
+                (Admission::Allowed(Permit::grant(commit)), receipt)
             }
-            Err(admission) => admission,
-        };
-        for receipt in receipts {
-            self.settle(receipt, Some(false), "rolled back before its commit".into()).await;
+            Err(admission) => (admission, Receipt::none()),
         }
-        (admission, Receipt::none())
     }
 
     /// Refuses a unit that was stopped while it ran: it was about to do more than may flow.
@@ -146,21 +161,13 @@ impl Engine {
 
     /// Records how a write ended; none where that is not known. `words` are the target's own.
     pub async fn settle(&self, receipt: Receipt, ok: Option<bool>, words: String) {
-        match receipt.0 {
-            Left::Nothing => {}
-            Left::Unweighed { mut what, text } => {
-                if let Some(members) = what.as_object_mut() {
-                    members.insert("ok".into(), json!(false));
-                }
-                self.0.batch.push(Flowed { what, text });
-            }
-            Left::Intended { index, flow } => {
-                if flow && ok == Some(false) {
-                    self.forget(index).await;
-                }
-                let what = json!({ "intent": index, "ok": ok });
-                self.0.batch.push(Flowed { what, text: recorded(&words) });
-            }
+        if let Left::Intended { index, flow: true } = receipt.0
+            && ok == Some(false)
+        {
+            self.forget(index).await;
+        }
+        if let Some(flowed) = receipt.ended(ok, &words) {
+            self.0.batch.push(flowed);
         }
     }
 
@@ -169,6 +176,29 @@ impl Engine {
         let forgotten = self.0.store.write(move |tx| tx.remove_flow(index)).await;
         if let Err(error) = forgotten {
             tracing::warn!(%error, "a write that was rolled back still counts in its window");
+        }
+    }
+}
+
+/// The parts of a unit that is weighed. They end without effect, also where nobody waits for the
+/// answer any more; unless the unit's own receipt replaces theirs.
+struct Parts<'a> {
+    engine: &'a Engine,
+    receipts: Vec<Receipt>,
+}
+
+impl Parts<'_> {
+    fn are_replaced(mut self) {
+        self.receipts.clear();
+    }
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        for receipt in self.receipts.drain(..) {
+            if let Some(flowed) = receipt.ended(Some(false), "rolled back before its commit") {
+                self.engine.0.batch.push(flowed);
+            }
         }
     }
 }

@@ -98,7 +98,7 @@ async fn many_small_steps_are_one_large_one() {
     let refused = world.flows("drop shop", 1).await;
     let Err(Refusal::Held { beyond, .. }) = refused else { panic!("it flowed: {refused:?}") };
     assert!(beyond[0].contains("within the hour"), "{beyond:?}");
-    world.clock.advance(SignedDuration::from_secs(3601));
+    world.clock.advance(SignedDuration::from_secs(3661));
     world.flows("update later", 100).await.unwrap();
 }
 
@@ -204,4 +204,24 @@ async fn what_only_takes_a_number_is_measured_too() {
         assert!(matches!(admission, Admission::UpToCommit { .. }), "{verb}");
         world.engine.settle(receipt, Some(false), "rolled back".into()).await;
     }
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_while_it_is_weighed_is_recorded_all_the_same() {
+    let world = World::new().await;
+    let update = world.write(postgres::UPDATE, "update").await;
+    let (_, receipt) = world.engine.admit(update.clone(), ()).await;
+    let tally = Tally { updated: 1, kept: 1, ..Tally::default() };
+    let tables = [("public.orders".to_owned(), tally)].into();
+    let written = Written { tables, ..Written::default() };
+    let weighing = Weighing { whole: update, written, images: None };
+    let mut weighed = Box::pin(world.engine.weigh(weighing, vec![receipt], ()));
+    std::future::poll_fn(|context| {
+        assert!(weighed.as_mut().poll(context).is_pending(), "the store answers at once");
+        std::task::Poll::Ready(())
+    })
+    .await;
+    drop(weighed);
+    let ended = world.entries("\"ok\":false").await;
+    assert_eq!(ended, 1);
 }
