@@ -14,7 +14,9 @@ use std::path::Path;
 /// As many rounds of writes has one life.
 const ROUNDS: u32 = 6;
 const CONTENT: &str = "SELECT md5(string_agg(c::text, ',' ORDER BY id)), \
-                       (SELECT count(*) FROM runs), (SELECT count(*) FROM notes) FROM costs c";
+                       (SELECT count(*) FROM runs), (SELECT count(*) FROM notes), \
+                       (SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM parts p), \
+                       (SELECT string_agg(s::text, ',') FROM sums s) FROM costs c";
 
 /// What a child does: `write`, as an agent; or `take back`, as a human.
 pub(super) async fn work(gateway: &Gateway, work: &str, folder: &Path) -> Value {
@@ -71,9 +73,16 @@ async fn take_back(gateway: &Gateway) -> Value {
 /// One life with this death in it. Says whether it came to that, and whether anything was written.
 async fn one(server: &ScratchServer, death: Death) -> (bool, bool) {
     super::stage(server).await;
-    let grants = "DROP TABLE IF EXISTS notes; CREATE TABLE notes (id int PRIMARY KEY);
-        ALTER TABLE notes OWNER TO executor;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON costs, runs, notes TO session";
+    let grants = "DROP TABLE IF EXISTS notes, parts, sums; SET ROLE executor;
+        CREATE TABLE notes (id int PRIMARY KEY);
+        CREATE TABLE parts (id int PRIMARY KEY, cost int REFERENCES costs ON DELETE CASCADE);
+        INSERT INTO parts SELECT g, 490 + g % 10 FROM generate_series(1, 30) g;
+        CREATE TABLE sums (what text PRIMARY KEY, n int);
+        INSERT INTO sums VALUES ('runs', 0);
+        CREATE OR REPLACE FUNCTION add_up() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN UPDATE sums SET n = n + 1 WHERE what = 'runs'; RETURN NULL; END $$;
+        CREATE TRIGGER adds_up AFTER INSERT ON runs FOR EACH ROW EXECUTE FUNCTION add_up();
+        GRANT SELECT, INSERT, UPDATE, DELETE ON costs, runs, notes, parts, sums TO session";
     server.psql_in("app", grants).await.unwrap();
     let before = server.psql_in("app", CONTENT).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -82,6 +91,10 @@ async fn one(server: &ScratchServer, death: Death) -> (bool, bool) {
     Home::at(folder.path().join("state")).create("crash").unwrap();
     let crashed = !run_child_at(folder.path(), Some("write"), Some(death)).await.success();
     let after = server.psql_in("app", CONTENT).await.unwrap();
+    if !crashed {
+        // Three parts went with each of the six costs: nothing of it was held.
+        assert_eq!(server.psql_in("app", "SELECT count(*) FROM parts").await.unwrap().trim(), "12");
+    }
     let finished = run_child_at(folder.path(), Some("take back"), None).await;
     assert!(finished.success(), "{death:?}: it does not come up again");
     let report = std::fs::read(folder.path().join("report.json")).unwrap();

@@ -231,7 +231,7 @@ async fn run_child_at(folder: &Path, work: Option<&str>, death: Option<Death>) -
 }
 
 async fn stage(server: &ScratchServer) {
-    let sql = "DROP TABLE IF EXISTS costs, runs;
+    let sql = "DROP TABLE IF EXISTS costs, runs CASCADE;
         CREATE TABLE costs (id int PRIMARY KEY, cents int);
         INSERT INTO costs SELECT n, n * 7 FROM generate_series(1, 500) n;
         CREATE TABLE runs (id int);
