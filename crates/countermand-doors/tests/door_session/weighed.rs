@@ -316,3 +316,62 @@ async fn a_question_that_is_prepared_follows_its_table() {
         .sync();
     assert_eq!(raw.answers().await, ["1", "2", "C UPDATE 1", "Z I"]);
 }
+
+#[tokio::test]
+async fn a_transaction_that_was_executed_is_told_so_once_at_its_commit() {
+    let stand = Stand::weighing().await;
+    let statements = "begin;\nupdate orders set note = 'a' where id <= 60;\n\
+                      update orders set note = 'b' where id > 940;\ncommit;\n";
+    let held = stand.psql_on(statements).await;
+    assert!(held.stderr.contains("held as change 1"), "{}", held.stderr);
+    stand.gate.executed(1, &["UPDATE 60", "UPDATE 60"]);
+    // The engine's own run is not this one: here nothing of it may stay.
+    let next = "update orders set note = 'c' where id = 500;\nselect 'on';";
+    let told = stand.psql(&format!("\\set QUIET off\n{statements}{next}")).await;
+    assert!(told.stderr.contains("executed as change 1 at 2026"), "{}", told.stderr);
+    assert!(!told.stderr.contains("ERROR"), "{}", told.stderr);
+    let lines: Vec<&str> = told.stdout.lines().collect();
+    assert_eq!(lines, ["BEGIN", "UPDATE 60", "UPDATE 60", "COMMIT", "UPDATE 1", "on"]);
+    let notes = "select count(*) filter (where note in ('a', 'b')), \
+                 count(*) filter (where note = 'c') from orders";
+    assert_eq!(stand.truth(notes).await, "0|1");
+    {
+        let settled = stand.gate.settled.lock().unwrap();
+        assert!(settled.iter().any(|(ok, why)| !ok && why.contains("change 1")), "{settled:?}");
+    }
+    let again = stand.psql_on(statements).await;
+    assert!(again.stderr.contains("held as change 1"), "{}", again.stderr);
+
+    // By the messages that drivers send; the transaction is over for the client as well.
+    stand.gate.executed(1, &["UPDATE 60", "UPDATE 60"]);
+    let mut raw = Raw::connect(&stand).await;
+    raw.message(b'Q', b"begin\0");
+    raw.message(b'Q', b"update orders set note = 'a' where id <= 60\0");
+    raw.message(b'Q', b"update orders set note = 'b' where id > 940\0");
+    let begun = raw.answers().await;
+    let first = raw.answers().await;
+    let second = raw.answers().await;
+    assert_eq!(
+        (begun.last().unwrap(), first, second),
+        (
+            &"Z T".to_owned(),
+            vec!["C UPDATE 60".to_owned(), "Z T".to_owned()],
+            vec!["C UPDATE 60".to_owned(), "Z T".to_owned()]
+        )
+    );
+    raw.run("commit").sync();
+    let answers = raw.answers().await;
+    let (said, rest) = answers.split_first().unwrap();
+    assert!(said.starts_with('N'), "{answers:?}");
+    assert_eq!(rest, ["1", "2", "C COMMIT", "Z I"]);
+
+    // One message is one transaction, too.
+    let message = b"update orders set note = 'a' where id < 80; \
+                    update orders set note = 'b' where id > 900\0";
+    let answers = raw.message(b'Q', message).answers().await;
+    assert_eq!(answers, ["C UPDATE 79", "E CM001", "Z I"]);
+    stand.gate.executed(2, &["UPDATE 79", "UPDATE 100"]);
+    let answers = raw.message(b'Q', message).answers().await;
+    assert_eq!(answers, ["C UPDATE 79", "N 00000", "C UPDATE 100", "Z I"]);
+    assert_eq!(stand.truth(notes).await, "0|1");
+}

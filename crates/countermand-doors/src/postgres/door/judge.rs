@@ -283,7 +283,7 @@ impl<G: Gate> Session<G> {
     }
 
     /// The recorded outcome of a change, in the place of running it again.
-    async fn tell(
+    pub(super) async fn tell(
         &mut self,
         change: ChangeNumber,
         at: &str,

@@ -12,10 +12,11 @@ use super::measure;
 use super::piece::{Class, Piece};
 use super::session::{Open, Session, Tx};
 use super::step::{Kind, Step};
-use super::weigh::Scales;
+use super::weigh::{Scales, Weighed};
 use crate::postgres::interpret::{Modes, SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{CANNOT_JUDGE, Said};
 use crate::postgres::wire::ErrorResponse;
+use countermand_core::request::ChangeNumber;
 
 const BEGIN_READING: &str = "BEGIN READ ONLY";
 const NO_XID: &str = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL";
@@ -282,10 +283,14 @@ impl<G: Gate> Session<G> {
                 if commits {
                     self.unguard(open);
                     if self.must_be_weighed() {
-                        let Some(weighed) = self.weigh(steps, ran).await? else {
-                            return self.end_unweighed(ran).await;
+                        let echo = steps.iter().filter_map(|step| step.echo("COMMIT")).collect();
+                        steps = match self.weigh(steps, ran).await? {
+                            Weighed::Commits(steps) => steps,
+                            Weighed::Already(change, at) => {
+                                return self.end_already(change, &at, echo).await;
+                            }
+                            Weighed::Refused => return self.end_unweighed(ran).await,
                         };
-                        steps = weighed;
                     }
                 }
                 self.pending.extend(steps);
@@ -321,6 +326,18 @@ impl<G: Gate> Session<G> {
             }
         }
         Ok(())
+    }
+
+    /// What would be committed is there: the engine has done it, and it is not done twice.
+    async fn end_already(
+        &mut self,
+        change: ChangeNumber,
+        at: &str,
+        steps: Vec<Step>,
+    ) -> Result<(), Broken> {
+        self.roll_back(&format!("rolled back: it was executed as change {change}")).await?;
+        self.tx = Tx::None;
+        self.tell(change, at, steps).await
     }
 
     /// The agent's COMMIT ends its transaction, whatever became of it.
@@ -429,8 +446,14 @@ impl<G: Gate> Session<G> {
         let mut commit = vec![Step::own("COMMIT")];
         commit[0].releases = true;
         if self.must_be_weighed() {
-            let Some(weighed) = self.weigh(commit, ran).await? else { return Ok(()) };
-            commit = weighed;
+            commit = match self.weigh(commit, ran).await? {
+                Weighed::Commits(commit) => commit,
+                Weighed::Already(change, at) => {
+                    let release = Step { releases: true, ..Step::say(|_| {}) };
+                    return self.end_already(change, &at, vec![release]).await;
+                }
+                Weighed::Refused => return Ok(()),
+            };
         }
         self.pending.extend(commit);
         self.committing = true;

@@ -18,7 +18,7 @@ use crate::postgres::wire::ErrorResponse;
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
 use countermand_core::limits::{Beyond, Limits};
-use countermand_core::request::RequestKey;
+use countermand_core::request::{ChangeNumber, RequestKey};
 use countermand_engine::{Images, Proposal, Weighing};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,17 @@ pub(super) struct Scales {
     savepoints: Vec<Savepoint>,
     /// What was counted and is undone.
     undone: Counts,
+}
+
+/// What became of a transaction that was weighed at its commit.
+pub(super) enum Weighed {
+    /// These steps may commit it.
+    Commits(Vec<Step>),
+    /// The engine has executed exactly this, and nobody was told yet. Production has it open
+    /// still.
+    Already(ChangeNumber, String),
+    /// The agent has an error, and production was rolled back.
+    Refused,
 }
 
 /// An open savepoint of the agent's.
@@ -167,15 +178,14 @@ impl<G: Gate> Session<G> {
         Ok(report)
     }
 
-    /// Weighs the open transaction, and gives `commit` back when it may be done. None where the
-    /// agent has an error instead, and production was rolled back.
+    /// Weighs the open transaction, and gives `commit` back when it may be done.
     pub(super) async fn weigh(
         &mut self,
         commit: Vec<Step>,
         ran: &mut Ran,
-    ) -> Result<Option<Vec<Step>>, Broken> {
+    ) -> Result<Weighed, Broken> {
         let Some((mut measure, seen)) = self.measure(ran).await? else {
-            return Ok(None);
+            return Ok(Weighed::Refused);
         };
         let mut scales = std::mem::take(&mut self.scales);
         measure.wrote_as(&scales.numbers);
@@ -206,12 +216,13 @@ impl<G: Gate> Session<G> {
         match admitted {
             Admitted::Allowed(permit) => {
                 self.counts_are_old = false;
-                Ok(Some(permit.spend()))
+                Ok(Weighed::Commits(permit.spend()))
             }
+            Admitted::Done { change, at, .. } => Ok(Weighed::Already(change, at)),
             other => {
                 ran.error = Some("rolled back: it is not small, or could not be taken back".into());
                 self.deny(other, key).await?;
-                Ok(None)
+                Ok(Weighed::Refused)
             }
         }
     }
