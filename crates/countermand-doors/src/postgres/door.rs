@@ -10,6 +10,7 @@
 //! ```
 
 mod copy;
+mod exists;
 mod flight;
 mod gate;
 mod greet;

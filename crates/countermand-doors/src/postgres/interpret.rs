@@ -9,6 +9,7 @@
 mod alter;
 mod before;
 mod define;
+mod exists;
 mod explain;
 mod functions;
 mod name;
@@ -23,6 +24,7 @@ mod tree;
 mod tests;
 
 pub use before::Before;
+pub use exists::Creates;
 pub use explain::{Explanation, explain};
 pub use session::{Modes, SessionStatement, TransactionStatement};
 pub use settings::{SettingClass, classify as setting_class};
@@ -81,6 +83,8 @@ pub struct Statement {
     pub before: Option<Before>,
     /// A part of it changes rows and has no such question: nobody looks for what it changed either.
     pub hides_changes: bool,
+    /// What it creates only where that is not there yet.
+    pub creates: Option<Creates>,
     /// False where a rollback leaves traces, or where nobody knows.
     pub undone_by_rollback: bool,
     /// Whether it may run inside a transaction block.

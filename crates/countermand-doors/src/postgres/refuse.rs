@@ -44,6 +44,11 @@ impl Said {
         Said { severity: "NOTICE", ..Said::error("00000", message) }
     }
 
+    /// With the server's own code in the place of ours.
+    pub(super) fn coded(self, code: &'static str) -> Said {
+        Said { code, ..self }
+    }
+
     /// With what is missing, or what led to it.
     pub(super) fn detail(mut self, detail: impl AsRef<str>) -> Said {
         self.detail = Some(escape(detail.as_ref()));

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod evasion;
+mod existing;
 mod extended;
 mod raw;
 mod search;

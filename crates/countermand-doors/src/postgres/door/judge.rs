@@ -41,7 +41,7 @@ impl<G: Gate> Session<G> {
     /// Judges the pieces whole and runs them, if they may. False where the agent got an error.
     pub(super) async fn judge_and_run(
         &mut self,
-        pieces: Vec<Piece>,
+        mut pieces: Vec<Piece>,
         texts: &[String],
         last: bool,
     ) -> Result<bool, Broken> {
@@ -55,6 +55,7 @@ impl<G: Gate> Session<G> {
         if !pieces.iter().any(Piece::is_judged) {
             return self.run(pieces, last).await.map(|ran| ran.error.is_none());
         }
+        self.find_existing(&mut pieces).await?;
         let (proposal, unit) = self.proposal(&pieces).await?;
         let effect = Effect::worst(proposal.actions.iter().map(Action::effect));
         let key = RequestKey::of(&self.caller.agent, &self.target, &proposal.payload);

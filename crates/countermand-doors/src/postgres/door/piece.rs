@@ -3,7 +3,8 @@
 use super::names::{Bound, Names, Overlay, Prepared, only};
 use super::step::{Kind, Learn, Show, Step, Unnamed};
 use crate::postgres::interpret::{
-    Before, CopyDirection, Interpretation, Role, SessionStatement, Statement, TransactionStatement,
+    Before, CopyDirection, Creates, Interpretation, Role, SessionStatement, Statement,
+    TransactionStatement,
 };
 use crate::postgres::quoting::quoted;
 use crate::postgres::refuse::{CANNOT_JUDGE, FORBIDDEN, Said};
@@ -55,6 +56,10 @@ pub(super) struct Piece {
     pub(super) before: Option<Question>,
     /// Whether a part of it changes rows that nobody asks for.
     pub(super) hides_changes: bool,
+    /// What it creates only where that is not there.
+    pub(super) creates: Option<Creates>,
+    /// That is there: it does nothing.
+    pub(super) is_there: bool,
     /// Whether all that it does is to rows, and undone by a rollback: it can be measured.
     pub(super) measurable: bool,
 }
@@ -91,6 +96,8 @@ impl Piece {
             payload: Vec::new(),
             before: None,
             hides_changes: false,
+            creates: None,
+            is_there: false,
             measurable: true,
         }
     }
@@ -143,6 +150,7 @@ impl Piece {
         self.measurable = is_measurable(statement);
         self.hides_changes = statement.hides_changes;
         self.actions = statement.actions.clone();
+        self.creates = statement.creates.clone();
         if !matches!(self.class, Class::Transaction(_)) {
             self.payload.push(ran);
         }

@@ -51,11 +51,8 @@ impl<G: Gate> Session<G> {
         let mut pieces = pieces.into_iter().peekable();
         while let Some(piece) = pieces.next() {
             let is_last = last && pieces.peek().is_none();
-            if self.keeps(&piece) && self.is_well() {
-                ran.add(self.keep_limit(piece).await?);
-                continue;
-            }
             match self.tx {
+                _ if self.passes_over(&piece) => ran.add(self.pass_over(piece).await?),
                 Tx::None => self.run_outside(piece, is_last, &mut ran).await?,
                 Tx::Open(open) if open.failed => self.run_failed(piece, &mut ran).await?,
                 Tx::Open(open) => self.run_inside(piece, open, &mut ran).await?,
@@ -88,13 +85,27 @@ impl<G: Gate> Session<G> {
         matches!(self.tx, Tx::None | Tx::Open(Open { failed: false, .. }))
     }
 
-    /// The limit stays, and the client goes on.
-    async fn keep_limit(&mut self, piece: Piece) -> Result<Report, Broken> {
+    /// Whether a piece is answered as if it had run, and does not.
+    fn passes_over(&self, piece: &Piece) -> bool {
+        (piece.is_there || self.keeps(piece)) && self.is_well()
+    }
+
+    /// What is there is not created, and a limit stays as it is; the client goes on.
+    async fn pass_over(&mut self, piece: Piece) -> Result<Report, Broken> {
         let mut landed = self.land().await?;
         if landed.error.is_none() {
-            let notice = Said::notice("the limit stays as it is: an agent may only lower it");
+            let (notice, tag) = match piece.creates.as_ref().filter(|_| piece.is_there) {
+                Some(creates) => {
+                    let (code, words) = creates.notice();
+                    (Said::notice(words).coded(code), creates.tag())
+                }
+                None => {
+                    let words = "the limit stays as it is: an agent may only lower it";
+                    (Said::notice(words), "SET")
+                }
+            };
             self.output.put(|out| notice.encode(out));
-            let said = self.say_instead(piece, "SET").await?;
+            let said = self.say_instead(piece, tag).await?;
             landed.tags.extend(said.tags);
             landed.error = said.error;
         }

@@ -138,6 +138,7 @@ fn opaque(sql: &str, why: String) -> Statement {
         copy: None,
         before: None,
         hides_changes: true,
+        creates: None,
         undone_by_rollback: false,
         transactional: true,
         why: vec![why],

@@ -10,7 +10,7 @@ use pg_query::{NodeEnum, NodeRef};
 
 use super::session::{self, About, SessionStatement};
 use super::tree::{Visitor, Walk};
-use super::{CopyDirection, Role, Statement, alter, before, define, name, rows};
+use super::{CopyDirection, Role, Statement, alter, before, define, exists, name, rows};
 
 /// Reasons beyond this many say nothing new to people.
 const MAX_WHY: usize = 20;
@@ -19,9 +19,9 @@ const MAX_WHY: usize = 20;
 pub(super) fn statement(sql: &str, node: &Node) -> Statement {
     let mut survey = Survey::default();
     let role = survey.read(sql, node);
-    let before = before::of(node);
+    let (before, creates) = (before::of(node), exists::of(node));
     let hides_changes = before.is_none() && before::changes(node);
-    Statement { before, hides_changes, ..survey.finish(sql, role) }
+    Statement { before, hides_changes, creates, ..survey.finish(sql, role) }
 }
 
 /// What has been seen of a statement so far.
@@ -163,6 +163,7 @@ impl Survey {
             copy: self.copy,
             before: None,
             hides_changes: false,
+            creates: None,
             undone_by_rollback: undone,
             transactional: !self.outside_transactions,
             why: self.why,
