@@ -10,4 +10,5 @@ mod pgbench;
 mod psql;
 mod python;
 mod quiet;
+mod rust;
 mod stage;

@@ -6,10 +6,17 @@ use crate::stage::Stage;
 const ALEMBIC: &str = "python/migrate_alembic.py";
 const DJANGO: &str = "python/migrate_django.py";
 /// Everything about the tables, in words that are equal where they are.
-const SHAPE: &str =
+pub(crate) const SHAPE: &str =
     "SELECT md5(string_agg(table_name || '.' || column_name || data_type, ',' ORDER BY 1))
     FROM (SELECT table_name::text, column_name::text, data_type::text
           FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2) c";
+/// What the database's owner does once, so that agents may use what the executor makes.
+pub(crate) const SHARED: &str = "ALTER DEFAULT PRIVILEGES FOR ROLE countermand_executor
+        GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO countermand_session;
+    ALTER DEFAULT PRIVILEGES FOR ROLE countermand_executor
+        GRANT USAGE ON SEQUENCES TO countermand_session;
+    ALTER DEFAULT PRIVILEGES FOR ROLE countermand_executor
+        GRANT USAGE ON SCHEMAS TO countermand_session;";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alembic_migration_is_held_whole() {

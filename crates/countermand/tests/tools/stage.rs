@@ -2,6 +2,7 @@
 
 use countermand::config::Config;
 use countermand::serve::Gateway;
+use countermand_core::request::ChangeNumber;
 use countermand_core::statement::NAMESPACE;
 use countermand_doors::postgres::scratch::{Login, Options, ScratchServer, psql_command};
 use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
@@ -135,6 +136,30 @@ impl Stage {
     /// Runs SQL as the owner of everything: what the executor does once it was approved.
     pub(crate) async fn as_owner(&self, sql: &str) {
         self.truth(&format!("SET ROLE app_owner;\n{sql}\n{}", text("sql/grants.sql"))).await;
+    }
+
+    /// Has two reviewers approve a change, and waits until the engine has executed it.
+    pub(crate) async fn approve(&self, change: u64) {
+        let change = ChangeNumber(change);
+        let mut signers = ["bob", "carol"].into_iter();
+        let mut ask = Command::Show { change };
+        loop {
+            let asked = self.gateway.engine().control(ask, NOBODY).await;
+            let Reply::Change(view) = asked else { panic!("{asked:?}") };
+            match view.line.state.as_str() {
+                "executed" => return,
+                "held" if !view.line.missing.iter().any(|what| what.contains("trial")) => {
+                    for person in signers.by_ref() {
+                        let act = PrepareAct::Approve { change, seat: None };
+                        let reply = sign(&self.gateway, person, act).await;
+                        assert!(matches!(reply, Reply::Done { .. }), "{person}: {reply:?}");
+                    }
+                }
+                "held" | "running" | "committing" => {}
+                ended => panic!("change {change} is {ended}: {view:?}"),
+            }
+            ask = Command::Wait { change, seen: view.version };
+        }
     }
 
     /// All changes, the first one first.
