@@ -1,0 +1,1 @@
+// The project has no tables any more.
