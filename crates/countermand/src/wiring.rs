@@ -66,6 +66,8 @@ fn upstream(target: &PostgresConfig) -> Upstream {
         address: target.address.clone(),
         login: target.session.clone(),
         settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
+        // What it locks others may wait for as long as for one statement.
+        patience: target.limits.statement,
         trusted_role: false,
     }
 }

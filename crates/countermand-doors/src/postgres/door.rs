@@ -10,6 +10,7 @@
 //! ```
 
 mod copy;
+mod estimate;
 mod exists;
 mod flight;
 mod gate;
@@ -21,6 +22,7 @@ mod measure;
 mod names;
 mod output;
 mod own;
+mod patience;
 mod piece;
 mod question;
 mod run;
@@ -77,6 +79,8 @@ pub struct Upstream {
     pub login: Login,
     /// Settings that every session begins with; limits among them may be lowered by an agent.
     pub settings: BTreeMap<String, String>,
+    /// As long as a transaction that writes may be open, from its first write.
+    pub patience: Duration,
     /// Skips the check that the session role is harmless. Only tests of the wall behind it do.
     #[doc(hidden)]
     pub trusted_role: bool,

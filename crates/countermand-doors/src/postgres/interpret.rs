@@ -8,6 +8,7 @@
 
 mod alter;
 mod before;
+mod bulk;
 mod define;
 mod exists;
 mod explain;
@@ -83,6 +84,8 @@ pub struct Statement {
     pub before: Option<Before>,
     /// A part of it changes rows and has no such question: nobody looks for what it changed either.
     pub hides_changes: bool,
+    /// Whether it adds or locks as many rows as a query finds.
+    pub bulk: bool,
     /// What it creates only where that is not there yet.
     pub creates: Option<Creates>,
     /// False where a rollback leaves traces, or where nobody knows.

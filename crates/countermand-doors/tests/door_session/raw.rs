@@ -88,6 +88,11 @@ impl Raw {
     /// What comes, up to and with a message of this type, in short: tags, with the columns of
     /// rows, command tags, SQLSTATEs and transaction states.
     pub(crate) async fn until(&mut self, last: u8) -> Vec<String> {
+        self.until_either(last, last).await
+    }
+
+    /// The same, up to and with a message of one of these types.
+    pub(crate) async fn until_either(&mut self, last: u8, other: u8) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
             let frame = self.connection.receive().await.unwrap();
@@ -104,7 +109,7 @@ impl Raw {
                 tag => char::from(tag).to_string(),
             };
             seen.push(word);
-            if frame.tag() == last {
+            if frame.tag() == last || frame.tag() == other {
                 return seen;
             }
         }

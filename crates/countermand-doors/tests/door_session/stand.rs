@@ -213,6 +213,8 @@ impl Gate for TestGate {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// A server with a shop in it, and a door.
 pub(crate) struct Stand {
     pub(crate) server: ScratchServer,
@@ -253,7 +255,12 @@ impl Stand {
 
     /// A stand whose gate lets what can be measured run up to its commit.
     pub(crate) async fn weighing() -> Stand {
-        Stand::set_up(None, TestGate::new(Effect::Read, true), interpret).await
+        Stand::patient_for(PATIENCE).await
+    }
+
+    /// The same, where a transaction that writes may be open for so long.
+    pub(crate) async fn patient_for(patience: Duration) -> Stand {
+        Stand::set_up(None, TestGate::new(Effect::Read, true), interpret, patience).await
     }
 
     /// A stand whose door has a certificate.
@@ -262,13 +269,14 @@ impl Stand {
         most: Effect,
         interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
     ) -> Stand {
-        Stand::set_up(tls, TestGate::new(most, false), interpret).await
+        Stand::set_up(tls, TestGate::new(most, false), interpret, PATIENCE).await
     }
 
     async fn set_up(
         tls: Option<Certificate>,
         gate: TestGate,
         interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
+        patience: Duration,
     ) -> Stand {
         let server = ScratchServer::start(Options::default()).await.unwrap();
         server.psql(SHOP).await.unwrap();
@@ -285,6 +293,7 @@ impl Stand {
             },
             login: Login { user: "session_role".into(), secret: SecretRef::File(secret) },
             settings: BTreeMap::from([("statement_timeout".to_owned(), "30s".to_owned())]),
+            patience,
             trusted_role: false,
         };
         let config = DoorConfig {

@@ -58,6 +58,8 @@ pub(super) struct Piece {
     pub(super) hides_changes: bool,
     /// What it creates only where that is not there.
     pub(super) creates: Option<Creates>,
+    /// Whether it adds or locks as many rows as a query finds.
+    pub(super) bulk: bool,
     /// That is there: it does nothing.
     pub(super) is_there: bool,
     /// Whether all that it does is to rows, and undone by a rollback: it can be measured.
@@ -97,6 +99,7 @@ impl Piece {
             before: None,
             hides_changes: false,
             creates: None,
+            bulk: false,
             is_there: false,
             measurable: true,
         }
@@ -143,6 +146,7 @@ impl Piece {
             self.class = class_of(&whole)?;
             self.measurable = is_measurable(&whole);
             self.hides_changes = true;
+            self.bulk = whole.bulk;
             self.actions = whole.actions;
             return Ok(());
         }
@@ -151,6 +155,7 @@ impl Piece {
         self.hides_changes = statement.hides_changes;
         self.actions = statement.actions.clone();
         self.creates = statement.creates.clone();
+        self.bulk = statement.bulk;
         if !matches!(self.class, Class::Transaction(_)) {
             self.payload.push(ran);
         }

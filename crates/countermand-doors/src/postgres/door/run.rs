@@ -261,6 +261,15 @@ impl<G: Gate> Session<G> {
         }
         let mut steps = piece.steps;
         let runs = |step: &Step| matches!(step.kind, Kind::Execute);
+        if let (true, Some(place)) = (piece.bulk, steps.iter().position(runs)) {
+            let before: Vec<Step> = steps.drain(..place).collect();
+            self.pending.extend(before);
+            if let Some(statement) = piece.payload.last()
+                && !self.looks_small(statement, ran).await?
+            {
+                return Ok(());
+            }
+        }
         if let (Some(question), Some(place)) = (question, steps.iter().position(runs)) {
             steps.insert(place, question);
         }

@@ -7,6 +7,7 @@ use super::judge::Held;
 use super::limits::Limits;
 use super::names::Names;
 use super::output::Output;
+use super::patience::lapse;
 use super::piece::{self, Builder, Unfit};
 use super::question::Planned;
 use super::step::{Learn, Step};
@@ -20,6 +21,7 @@ use countermand_engine::Caller;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::Instant;
 
 /// What gives SQL its class. A parameter, so that a test can show what still holds when it is
 /// wrong.
@@ -96,6 +98,8 @@ pub(super) struct Session<G: Gate> {
     pub(super) counts_are_old: bool,
     /// Writes whose end is not known yet.
     pub(super) receipts: Vec<G::Receipt>,
+    /// When the open transaction first wrote.
+    pub(super) wrote_at: Option<Instant>,
     /// Whether something of the agent's runs, which a cancel may stop.
     pub(super) busy: Arc<AtomicBool>,
     /// For a second connection to the target.
@@ -150,6 +154,7 @@ impl<G: Gate> Session<G> {
             stale: false,
             counts_are_old: false,
             receipts: Vec::new(),
+            wrote_at: None,
             busy,
             upstream,
             batch: Vec::new(),
@@ -161,6 +166,7 @@ impl<G: Gate> Session<G> {
     /// Serves the agent until it leaves or must.
     pub(super) async fn serve(&mut self) -> Result<(), Broken> {
         loop {
+            let due = self.due()?;
             tokio::select! {
                 biased;
                 frame = self.input.receive() => {
@@ -175,6 +181,7 @@ impl<G: Gate> Session<G> {
                 }
                 // Notifications, and the end of the connection.
                 news = self.line.reader.stream() => self.news(news)?,
+                late = lapse(due) => return Err(late),
             }
             if !self.input.has_more() {
                 self.output.flush().await?;

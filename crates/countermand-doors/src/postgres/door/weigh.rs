@@ -249,14 +249,19 @@ impl<G: Gate> Session<G> {
             let words = "the table was changed meanwhile, and the transaction was rolled back";
             return self.fail(Said::error("40001", words).hint("Run it again.")).await;
         }
-        let scales = std::mem::take(&mut self.scales);
-        let limit = scales.limits.unwrap_or_default().rows;
+        let limit = self.scales.limits.unwrap_or_default().rows;
         let beyond = match error.message.contains(Before::TOO_MANY) {
             true => Beyond::Rows { changed: limit.saturating_add(1), limit },
             false => Beyond::Odd {
                 what: format!("the rows that it changes cannot be kept beforehand: {error}"),
             },
         };
+        self.hold_unrun(beyond).await
+    }
+
+    /// Refuses the open transaction for what it was about to do.
+    pub(super) async fn hold_unrun(&mut self, beyond: Beyond) -> Result<(), Broken> {
+        let scales = std::mem::take(&mut self.scales);
         let whole = self.whole(&scales);
         let whole = Proposal { approvable: whole.approvable && scales.one_message, ..whole };
         let key = RequestKey::of(&self.caller.agent, &self.target, &whole.payload);

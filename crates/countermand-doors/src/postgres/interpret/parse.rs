@@ -139,6 +139,7 @@ fn opaque(sql: &str, why: String) -> Statement {
         before: None,
         hides_changes: true,
         creates: None,
+        bulk: false,
         undone_by_rollback: false,
         transactional: true,
         why: vec![why],

@@ -10,7 +10,7 @@ use pg_query::{NodeEnum, NodeRef};
 
 use super::session::{self, About, SessionStatement};
 use super::tree::{Visitor, Walk};
-use super::{CopyDirection, Role, Statement, alter, before, define, exists, name, rows};
+use super::{CopyDirection, Role, Statement, alter, before, bulk, define, exists, name, rows};
 
 /// Reasons beyond this many say nothing new to people.
 const MAX_WHY: usize = 20;
@@ -20,8 +20,8 @@ pub(super) fn statement(sql: &str, node: &Node) -> Statement {
     let mut survey = Survey::default();
     let role = survey.read(sql, node);
     let (before, creates) = (before::of(node), exists::of(node));
-    let hides_changes = before.is_none() && before::changes(node);
-    Statement { before, hides_changes, creates, ..survey.finish(sql, role) }
+    let (hides_changes, bulk) = (before.is_none() && before::changes(node), bulk::is(node));
+    Statement { before, hides_changes, creates, bulk, ..survey.finish(sql, role) }
 }
 
 /// What has been seen of a statement so far.
@@ -164,6 +164,7 @@ impl Survey {
             before: None,
             hides_changes: false,
             creates: None,
+            bulk: false,
             undone_by_rollback: undone,
             transactional: !self.outside_transactions,
             why: self.why,
