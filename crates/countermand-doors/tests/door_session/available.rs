@@ -9,7 +9,7 @@ async fn what_is_planned_far_over_its_limit_is_not_run() {
     let stand = Stand::weighing().await;
     stand
         .truth(
-            "insert into orders select g, 'm' from generate_series(1001, 6000) g; analyze orders",
+            "insert into orders select g, 'm' from generate_series(1001, 20000) g; analyze orders",
         )
         .await;
     let many = "generate_series(1, 3000000) g";
@@ -105,7 +105,7 @@ async fn no_agent_locks_a_table() {
 
 #[tokio::test]
 async fn a_transaction_that_writes_is_cut_after_a_while_however_busy() {
-    let stand = Stand::patient_for(Duration::from_millis(400)).await;
+    let stand = Stand::patient_for(Duration::from_secs(2)).await;
     let free = "set lock_timeout = '20s'; update orders set note = 'free' where id = 1";
     // One that goes on and on is cut at its next message, …
     let mut raw = Raw::connect(&stand).await;
@@ -134,9 +134,9 @@ async fn a_transaction_that_writes_is_cut_after_a_while_however_busy() {
     stand.truth(free).await;
     assert_eq!(stand.truth("select note from orders where id = 1").await, "free");
     // Reading may take as long as it takes, and so may several short transactions.
-    let read = "begin;\nselect pg_sleep(0.3);\nselect pg_sleep(0.3);\nselect 'read';\ncommit;\n";
+    let read = "begin;\nselect pg_sleep(1.1);\nselect pg_sleep(1.1);\nselect 'read';\ncommit;\n";
     let short =
-        "begin;\nupdate orders set note = 's' where id = 2;\nselect pg_sleep(0.3);\ncommit;\n";
+        "begin;\nupdate orders set note = 's' where id = 2;\nselect pg_sleep(1.1);\ncommit;\n";
     let ran = stand.psql(&format!("{read}{short}{short}select 'done';")).await;
     assert!(ran.stdout.contains("read") && ran.stdout.contains("done"), "{}", ran.stderr);
 }

@@ -292,6 +292,19 @@ async fn the_doctor_finds_a_session_role_that_could_drop() {
     assert!(worse.stdout.contains("`countermand_session` is a superuser"), "{}", worse.stdout);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_tables_whose_deletes_could_not_be_kept() {
+    let life = Life::begin().await;
+    for (grant, named) in [("DELETE", true), ("UPDATE (id)", false)] {
+        let grant = format!("GRANT {grant} ON billing.invoices TO countermand_session");
+        life.server.psql_in("shop", &grant).await.unwrap();
+        let said = life.run(&["doctor"]).await;
+        assert_eq!(said.code, 0, "{}", said.stdout);
+        let words = "GRANT SELECT, UPDATE ON billing.invoices TO countermand_session";
+        assert_eq!(said.stdout.contains(words), named, "{grant}: {}", said.stdout);
+    }
+}
+
 impl Life {
     /// The ledger holds, with every signature that was made.
     async fn verified(self) {

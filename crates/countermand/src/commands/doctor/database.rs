@@ -34,6 +34,17 @@ UNION ALL
             WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
  LIMIT 3)";
 
+/// Tables whose rows agents may change and not lock or read before that, one row each.
+const UNKEPT: &str = "
+SELECT pg_catalog.concat(c.oid::pg_catalog.regclass)
+  FROM pg_catalog.pg_class c
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::pg_catalog.\"char\"[])
+  AND (pg_catalog.has_table_privilege(c.oid, 'DELETE')
+    OR pg_catalog.has_any_column_privilege(c.oid, 'UPDATE'))
+  AND NOT (pg_catalog.has_table_privilege(c.oid, 'SELECT')
+    AND pg_catalog.has_any_column_privilege(c.oid, 'UPDATE'))
+ ORDER BY 1 LIMIT 3";
+
 /// Where the server keeps its data, where this role may know.
 const DATA_DIRECTORY: &str = "
 SELECT setting FROM pg_catalog.pg_settings
@@ -71,6 +82,17 @@ async fn session(found: &mut Findings, name: &TargetName, target: &PostgresConfi
                 found.add(Verdict::Bad, &what, words);
             }
         }
+    }
+    // An error has been told above, if the server has one for everything.
+    let Ok(said) = simple(&mut connection, UNKEPT).await else { return };
+    for table in said.values.into_iter().flatten() {
+        let user = &target.session.user;
+        let words = format!(
+            "`{user}` may delete or update rows of {table}, and not read and lock them before: \
+             every such write is held or fails; GRANT SELECT, UPDATE ON {table} TO {user}, or \
+             take DELETE away"
+        );
+        found.add(Verdict::Warning, &what, words);
     }
 }
 
