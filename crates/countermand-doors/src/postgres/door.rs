@@ -17,6 +17,7 @@ mod gate;
 mod greet;
 mod judge;
 mod kept;
+mod land;
 mod limits;
 mod measure;
 mod names;
