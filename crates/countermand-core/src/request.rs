@@ -27,9 +27,27 @@ pub struct Payload {
     pub body: String,
     /// The same for people, complete and untruncated. Hostile text: escape what is shown.
     pub text: String,
+    /// What is asked, however it is spelled: the request key is made of this. None where the door
+    /// knows only one spelling, or it was kept before there was more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Digest>,
+    /// The same without the values that only say which rows are meant; none where every value
+    /// counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Digest>,
 }
 
 impl Payload {
+    /// A payload with one spelling and no shape.
+    pub fn exact(
+        kind: impl Into<String>,
+        body: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Payload {
+        let (kind, body, text) = (kind.into(), body.into(), text.into());
+        Payload { kind, body, text, asks: None, shape: None }
+    }
+
     /// The digest that identity names: of everything that is run.
     pub fn digest(&self) -> Digest {
         Digest::of(&(&self.kind, &self.body))
@@ -43,9 +61,10 @@ impl Payload {
 pub struct RequestKey(Digest);
 
 impl RequestKey {
-    /// The key of this agent asking this of that target.
+    /// The key of this agent asking this of that target, however it is spelled.
     pub fn of(agent: &AgentName, target: &TargetName, payload: &Payload) -> RequestKey {
-        RequestKey(Digest::of(&(agent, target, payload.digest())))
+        let asks = payload.asks.unwrap_or_else(|| payload.digest());
+        RequestKey(Digest::of(&(agent, target, &payload.kind, asks)))
     }
 }
 

@@ -197,8 +197,7 @@ fn subject(act: &Act) -> Option<&ReviewSubject> {
 }
 
 fn is_of(subject: &ReviewSubject, change: &ChangeView) -> bool {
-    let shown =
-        Payload { kind: change.kind.clone(), body: change.body.clone(), text: String::new() };
+    let shown = Payload::exact(change.kind.clone(), change.body.clone(), "");
     subject.change == change.line.number
         && subject.identity.payload == shown.digest()
         && Unit::from_payload(&shown).is_ok_and(|unit| unit.to_payload().text == change.payload)

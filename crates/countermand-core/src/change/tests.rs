@@ -37,7 +37,7 @@ fn preview(rows: u64) -> Preview {
 fn held() -> Recorded {
     let agent: crate::name::AgentName = "bot".parse().unwrap();
     let target: crate::name::TargetName = "prod".parse().unwrap();
-    let payload = Payload { kind: "postgres".into(), body: "drop".into(), text: "drop".into() };
+    let payload = Payload::exact("postgres", "drop", "drop");
     let request = Request {
         number: ChangeNumber(1),
         key: RequestKey::of(&agent, &target, &payload),

@@ -16,8 +16,10 @@ mod functions;
 mod name;
 mod parse;
 mod rows;
+mod scribe;
 mod session;
 mod settings;
+mod spelling;
 mod survey;
 mod tree;
 
@@ -29,6 +31,7 @@ pub use exists::Creates;
 pub use explain::{Explanation, explain};
 pub use session::{Modes, SessionStatement, TransactionStatement};
 pub use settings::{SettingClass, classify as setting_class};
+pub use spelling::{Shape, Spelling};
 
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
@@ -92,6 +95,8 @@ pub struct Statement {
     pub undone_by_rollback: bool,
     /// Whether it may run inside a transaction block.
     pub transactional: bool,
+    /// What it asks, however it is spelled.
+    pub spelling: Spelling,
     /// For people: what led to these actions, where that is not plain. Holds hostile text.
     pub why: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! A unit in its exact form: what is judged, signed and run is this, byte for byte.
 
-use countermand_core::digest::canonical;
+use super::interpret::{self, Shape, Spelling, interpret};
+use countermand_core::digest::{Digest, canonical};
 use countermand_core::request::Payload;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +28,16 @@ pub struct UnitStatement {
     pub sql: String,
     /// In order, `$1` first.
     pub parameters: Vec<Parameter>,
+    /// What the text asks, where it was read already; no part of the unit's form.
+    #[serde(skip)]
+    pub spelling: Option<Spelling>,
+}
+
+impl UnitStatement {
+    /// A statement that nobody has read yet.
+    pub fn new(sql: impl Into<String>, parameters: Vec<Parameter>) -> UnitStatement {
+        UnitStatement { sql: sql.into(), parameters, spelling: None }
+    }
 }
 
 /// What the client would have committed together.
@@ -48,7 +59,65 @@ impl Unit {
     /// The unit as the engine keeps it.
     pub fn to_payload(&self) -> Payload {
         let body = String::from_utf8(canonical(self)).expect("canonical JSON is UTF-8");
-        Payload { kind: KIND.to_owned(), body, text: self.to_text() }
+        let spellings: Vec<_> = self.spellings().collect();
+        let (asks, shape) = (self.asks(&spellings), self.shape(&spellings));
+        Payload { kind: KIND.to_owned(), body, text: self.to_text(), asks: Some(asks), shape }
+    }
+
+    /// The values that its shape leaves open, for people; nothing where it has no shape.
+    /// Hostile text.
+    pub fn open_values(&self) -> Vec<String> {
+        let mut values = Vec::new();
+        for (statement, spelling) in self.statements.iter().zip(self.spellings()) {
+            let Some(shape) = spelling.shape else { return Vec::new() };
+            values.extend(shape.taken.iter().cloned());
+            let number = |index: usize| i32::try_from(index + 1).unwrap_or(i32::MAX);
+            for (index, parameter) in statement.parameters.iter().enumerate() {
+                if shape.parameters.contains(&number(index)) {
+                    values.push(format!("${} = {}", index + 1, parameter.to_text()));
+                }
+            }
+        }
+        values
+    }
+
+    /// What each statement asks. A text that cannot be read as one statement is its own spelling.
+    fn spellings(&self) -> impl Iterator<Item = Spelling> {
+        let standard =
+            self.settings.get("standard_conforming_strings").is_none_or(|on| on != "off");
+        let settings = interpret::Settings { standard_conforming_strings: standard };
+        self.statements.iter().map(move |statement| {
+            let read = || {
+                let mut read = interpret(&statement.sql, settings).statements;
+                match (read.pop(), read.pop()) {
+                    (Some(one), None) => one.spelling,
+                    _ => Spelling::of_text(&statement.sql),
+                }
+            };
+            statement.spelling.clone().unwrap_or_else(read)
+        })
+    }
+
+    /// The same for every spelling of this unit.
+    fn asks(&self, spellings: &[Spelling]) -> Digest {
+        let statements: Vec<_> = (self.statements.iter().zip(spellings))
+            .map(|(statement, spelling)| (spelling.exact, &statement.parameters))
+            .collect();
+        Digest::of(&("asks", statements, &self.settings))
+    }
+
+    /// The same for every unit that does this to other rows; none where a statement has none.
+    fn shape(&self, spellings: &[Spelling]) -> Option<Digest> {
+        let mut statements = Vec::with_capacity(spellings.len());
+        for (statement, spelling) in self.statements.iter().zip(spellings) {
+            let shape = spelling.shape.as_ref()?;
+            let numbered = (1..).zip(&statement.parameters);
+            let parameters: Vec<_> =
+                numbered.map(|(number, parameter)| parameter.shape(number, shape)).collect();
+            statements.push((shape.digest, parameters));
+        }
+        let some = !statements.is_empty();
+        some.then(|| Digest::of(&("shape", statements, &self.settings)))
     }
 
     /// The unit of a payload.
@@ -80,6 +149,13 @@ impl Unit {
 }
 
 impl Parameter {
+    /// Its type, how it is written, and whether it is NULL; its value where that does more than
+    /// say which rows.
+    fn shape(&self, number: i32, shape: &Shape) -> (u32, i16, bool, Option<&String>) {
+        let pinned = self.value.as_ref().filter(|_| !shape.parameters.contains(&number));
+        (self.oid, self.format, self.value.is_none(), pinned)
+    }
+
     fn to_text(&self) -> String {
         let Some(value) = &self.value else { return "NULL".to_owned() };
         let bytes = hex::decode(value).unwrap_or_default();

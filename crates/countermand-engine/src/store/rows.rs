@@ -150,7 +150,11 @@ impl<'a> Rows<'a> {
     pub(crate) fn payload(&self, number: ChangeNumber) -> Result<StoredPayload, StoreError> {
         let sql = "SELECT kind, body, text, said FROM change WHERE number = ?1";
         let stored = self.0.query_row(sql, [number.0], |row| {
-            let payload = Payload { kind: row.get(0)?, body: row.get(1)?, text: row.get(2)? };
+            let payload = Payload::exact(
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+            );
             Ok(StoredPayload { payload, said: row.get(3)? })
         });
         stored.optional()?.ok_or(StoreError::NoChange(number))

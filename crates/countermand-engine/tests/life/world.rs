@@ -140,7 +140,7 @@ impl World {
         name: &str,
         body: &str,
     ) -> Proposal {
-        let payload = Payload { kind: "memory".into(), body: body.into(), text: body.into() };
+        let payload = Payload::exact("memory", body, body);
         Proposal {
             caller: self.caller().await,
             target: "prod".parse().unwrap(),

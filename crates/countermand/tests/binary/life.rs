@@ -16,6 +16,15 @@ const SPEED: i32 = 300;
 /// What the agent wants; its comment would turn a terminal round.
 pub(crate) const DROP: &str = "DROP TABLE billing.invoices /* approved by bob\u{202e}\u{1b}[1A */";
 
+/// The same in other words.
+const RESPELLED: [&str; 5] = [
+    "drop   table billing.invoices",
+    "-- tidy up\nDROP TABLE Billing . Invoices;",
+    "BEGIN; DROP TABLE billing.invoices; COMMIT",
+    "DROP/**/TABLE/**/\"billing\".\"invoices\" RESTRICT;;",
+    "DROP TABLE U&\"\\0062illing\".invoices",
+];
+
 /// An installation with a third human, in front of a real database with a table of 1000 rows.
 pub(crate) struct Life {
     pub(crate) installation: Arc<Installation>,
@@ -233,6 +242,10 @@ async fn a_rejection_and_a_withdrawal_end_a_change() {
     let life = Life::begin().await;
     life.admit_bot().await;
     assert!(life.psql(DROP).await.stderr.contains("held as change 1"));
+    for respelled in RESPELLED {
+        let joined = life.psql(respelled).await.stderr;
+        assert!(joined.contains("held as change 1"), "{respelled}: {joined}");
+    }
     let reject = ["reject", "1", "--reason", "not on a Friday", "--typed", "1 1100"];
     assert_eq!(life.sign("bob", &reject).await.code, 0);
     let ended = life.run(&["changes", "wait", "1", "--timeout", "60s"]).await;
@@ -240,6 +253,13 @@ async fn a_rejection_and_a_withdrawal_end_a_change() {
     assert!(ended.stdout.contains("not on a Friday"), "{}", ended.stdout);
     let refused = life.psql(DROP).await.stderr;
     assert!(refused.contains("not on a Friday"), "{refused}");
+    for respelled in RESPELLED {
+        let refused = life.psql(respelled).await.stderr;
+        assert!(refused.contains("not on a Friday"), "{respelled}: {refused}");
+    }
+    // Something else is asked anew.
+    let other = life.psql("DROP TABLE billing.invoices CASCADE").await.stderr;
+    assert!(other.contains("held as change 2"), "{other}");
     let late = life.run(&["changes", "withdraw", "1"]).await;
     assert_eq!(late.code, 1, "{}", late.stdout);
     assert_eq!(life.rows().await, "1000");

@@ -75,7 +75,7 @@ async fn sign(engine: &Engine, person: &str, act: PrepareAct) -> Reply {
 }
 
 fn proposal(caller: Caller) -> Proposal {
-    let statement = |sql: &str| UnitStatement { sql: sql.to_owned(), parameters: Vec::new() };
+    let statement = |sql: &str| UnitStatement::new(sql, Vec::new());
     let unit = Unit {
         statements: vec![
             statement("DROP TABLE public.costs"),

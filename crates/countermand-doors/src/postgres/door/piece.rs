@@ -127,17 +127,18 @@ impl Piece {
     fn take(
         &mut self,
         statement: &Statement,
-        ran: UnitStatement,
+        mut ran: UnitStatement,
         names: &Names,
         over: &Overlay,
     ) -> Result<(), Said> {
+        ran.spelling = Some(statement.spelling.clone());
         if let Role::Session(SessionStatement::Execute { name }) = &statement.role {
             let prepared = names.prepared(over, name).ok_or_else(|| no_statement(name))?;
             let Some(inner) = &prepared.statement else { return Ok(()) };
             let prepare = prepared.prepare.clone();
             let prepare =
                 prepare.unwrap_or_else(|| format!("PREPARE {} AS {}", quoted(name), prepared.sql));
-            self.payload.push(UnitStatement { sql: prepare, parameters: Vec::new() });
+            self.payload.push(UnitStatement::new(prepare, Vec::new()));
             self.payload.push(ran);
             // What its arguments call runs too.
             let mut whole = inner.clone();
@@ -172,7 +173,7 @@ pub(super) fn of_query(meaning: Interpretation, names: &mut Names) -> Result<Vec
         let steps = Step::statement(&statement.sql)
             .map_err(|_| Said::error("54000", "the statement is too long"))?;
         let mut piece = Piece { steps: steps.into(), ..Piece::quiet() };
-        let ran = UnitStatement { sql: statement.sql.clone(), parameters: Vec::new() };
+        let ran = UnitStatement::new(statement.sql.clone(), Vec::new());
         piece.take(&statement, ran, names, &over)?;
         piece.before = statement.before.clone().map(|before| Question {
             before,
@@ -351,8 +352,7 @@ impl<'a> Builder<'a> {
             piece.class = Class::Read;
             return Ok(());
         };
-        let ran =
-            UnitStatement { sql: bound.prepared.sql.clone(), parameters: bound.parameters.clone() };
+        let ran = UnitStatement::new(bound.prepared.sql.clone(), bound.parameters.clone());
         piece.take(statement, ran, self.names, &self.over)?;
         self.bytes += piece.payload_bytes();
         if self.bytes > MAX_PAYLOAD { Err(too_large()) } else { Ok(()) }

@@ -13,7 +13,7 @@ use countermand_core::verb::postgres as verb;
 use pg_query::ParserOptions;
 use pg_query::protobuf::RawStmt;
 
-use super::{Interpretation, MAX_SQL, Role, Settings, Statement, name, survey};
+use super::{Interpretation, MAX_SQL, Role, Settings, Spelling, Statement, name, survey};
 
 /// Address space of one thread's stack, in bytes; touched only as deep as texts nest.
 const STACK: usize = 512 * 1024 * 1024;
@@ -142,6 +142,7 @@ fn opaque(sql: &str, why: String) -> Statement {
         bulk: false,
         undone_by_rollback: false,
         transactional: true,
+        spelling: Spelling::of_text(sql),
         why: vec![why],
     }
 }

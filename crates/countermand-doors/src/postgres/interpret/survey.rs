@@ -10,7 +10,9 @@ use pg_query::{NodeEnum, NodeRef};
 
 use super::session::{self, About, SessionStatement};
 use super::tree::{Visitor, Walk};
-use super::{CopyDirection, Role, Statement, alter, before, bulk, define, exists, name, rows};
+use super::{
+    CopyDirection, Role, Spelling, Statement, alter, before, bulk, define, exists, name, rows,
+};
 
 /// Reasons beyond this many say nothing new to people.
 const MAX_WHY: usize = 20;
@@ -19,9 +21,7 @@ const MAX_WHY: usize = 20;
 pub(super) fn statement(sql: &str, node: &Node) -> Statement {
     let mut survey = Survey::default();
     let role = survey.read(sql, node);
-    let (before, creates) = (before::of(node), exists::of(node));
-    let (hides_changes, bulk) = (before.is_none() && before::changes(node), bulk::is(node));
-    Statement { before, hides_changes, creates, bulk, ..survey.finish(sql, role) }
+    survey.finish(sql, role, node)
 }
 
 /// What has been seen of a statement so far.
@@ -142,7 +142,7 @@ impl Survey {
         Role::Session(SessionStatement::Prepare { name: name.to_owned(), inner })
     }
 
-    fn finish(mut self, sql: &str, role: Role) -> Statement {
+    fn finish(mut self, sql: &str, role: Role, node: &Node) -> Statement {
         if self.planned_only {
             self.keep_what_planning_does();
         }
@@ -155,18 +155,20 @@ impl Survey {
         let lasting = |action: &Action| outlives_rollback(action.verb);
         let undone =
             !self.lasting && !self.outside_transactions && !self.actions.iter().any(lasting);
+        let before = before::of(node);
         Statement {
             sql: sql.to_owned(),
             role,
             actions: self.actions,
             reads: self.read,
             copy: self.copy,
-            before: None,
-            hides_changes: false,
-            creates: None,
-            bulk: false,
+            hides_changes: before.is_none() && before::changes(node),
+            before,
+            creates: exists::of(node),
+            bulk: bulk::is(node),
             undone_by_rollback: undone,
             transactional: !self.outside_transactions,
+            spelling: Spelling::of(sql, node),
             why: self.why,
         }
     }

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod session;
+mod spelling;
 mod table;
 
 use super::{Interpretation, Settings, Statement, interpret};

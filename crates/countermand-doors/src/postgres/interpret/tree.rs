@@ -10,6 +10,8 @@
 use pg_query::protobuf::{self, Node, a_const};
 use pg_query::{NodeEnum, NodeRef};
 
+use super::scribe::{Scribe, Spell, is_meant};
+
 /// Sees every node of a tree, parents before children.
 pub(super) trait Visitor {
     /// Before the children of `node`.
@@ -57,6 +59,26 @@ plain! { bool i32 i64 u32 u64 f64 String a_const::Val }
 
 macro_rules! nodes {
     ($($variant:ident($type:ident) { $($field:ident)* })+) => {
+        $(impl Spell for protobuf::$type {
+            fn spell(&self, scribe: &mut dyn Scribe) {
+                scribe.enter(stringify!($variant), NodeRef::$variant(self));
+                $(if const { is_meant(stringify!($field)) } {
+                    scribe.field(stringify!($field));
+                    self.$field.spell(scribe);
+                })*
+                scribe.leave();
+            }
+        })+
+
+        impl Spell for Node {
+            fn spell(&self, scribe: &mut dyn Scribe) {
+                match &self.node {
+                    None => {}
+                    $(Some(NodeEnum::$variant(inner)) => inner.spell(scribe),)+
+                }
+            }
+        }
+
         $(impl Walk for protobuf::$type {
             fn walk(&self, visitor: &mut dyn Visitor) {
                 let protobuf::$type { $($field),* } = self;

@@ -108,7 +108,7 @@ mod tests {
     use crate::postgres::unit::UnitStatement;
 
     fn read(statements: &[&str]) -> Result<String, TargetError> {
-        let statement = |sql: &&str| UnitStatement { sql: (*sql).to_owned(), parameters: vec![] };
+        let statement = |sql: &&str| UnitStatement::new(*sql, vec![]);
         let unit =
             Unit { statements: statements.iter().map(statement).collect(), ..Unit::default() };
         let reads = of(&unit)?;

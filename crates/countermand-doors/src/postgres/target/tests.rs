@@ -91,7 +91,7 @@ impl Site {
 
 /// One statement per line that ends in a semicolon, under a session's usual settings.
 fn unit(sql: &str) -> Unit {
-    let statement = |sql: &str| UnitStatement { sql: sql.trim().to_owned(), parameters: vec![] };
+    let statement = |sql: &str| UnitStatement::new(sql.trim(), vec![]);
     let statements = sql.split(";\n").filter(|part| !part.trim().is_empty()).map(statement);
     let settings = [("search_path", "shop, public")];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -58,10 +58,10 @@ pub(crate) fn sample() -> ChangeView {
         unavailable: true,
     };
     let unit = Unit {
-        statements: vec![UnitStatement {
-            sql: format!("DROP SCHEMA billing CASCADE;\n-- {EVIL}\n"),
-            parameters: Vec::new(),
-        }],
+        statements: vec![UnitStatement::new(
+            format!("DROP SCHEMA billing CASCADE;\n-- {EVIL}\n"),
+            Vec::new(),
+        )],
         ..Unit::default()
     };
     let payload = unit.to_payload();

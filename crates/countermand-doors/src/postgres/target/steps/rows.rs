@@ -199,7 +199,7 @@ mod tests {
     use crate::postgres::unit::{Unit, UnitStatement};
 
     async fn step(sql: &str) -> super::RowStep {
-        let statements = vec![UnitStatement { sql: sql.to_owned(), parameters: vec![] }];
+        let statements = vec![UnitStatement::new(sql, vec![])];
         let unit = Unit { statements, ..Unit::default() };
         match super::super::of(&unit).await.unwrap().pop() {
             Some(Step::Rows(step)) => step,

@@ -155,7 +155,7 @@ impl Walk<'_> {
     ) -> Result<Option<Vec<super::super::client::Row>>, ClientError> {
         let parameters = meant.statement.and_then(|index| self.unit.statements.get(index));
         let parameters = parameters.map(|s| s.parameters.clone()).unwrap_or_default();
-        let question = UnitStatement { sql: sql.to_owned(), parameters };
+        let question = UnitStatement::new(sql, parameters);
         self.client.batch("SAVEPOINT counting").await?;
         let answer = match self.as_the_agents().await {
             Ok(()) => self.client.ask(&question).await,
