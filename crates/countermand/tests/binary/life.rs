@@ -20,7 +20,7 @@ pub(crate) const DROP: &str = "DROP TABLE billing.invoices /* approved by bob\u{
 const RESPELLED: [&str; 5] = [
     "drop   table billing.invoices",
     "-- tidy up\nDROP TABLE Billing . Invoices;",
-    "BEGIN; DROP TABLE billing.invoices; COMMIT",
+    "BEGIN\\; DROP TABLE billing.invoices\\; COMMIT;",
     "DROP/**/TABLE/**/\"billing\".\"invoices\" RESTRICT;;",
     "DROP TABLE U&\"\\0062illing\".invoices",
 ];
