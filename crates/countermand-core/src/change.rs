@@ -210,6 +210,11 @@ impl Change {
             }
             Event::Approved { approval } => self.approve(at, approval.clone()),
             Event::CoolingStopped { .. } => self.void_approvals(),
+            Event::StandingEnded { standing, .. } => {
+                let from = |approval: &Approval| approval.standing.map(|given| given.number);
+                self.approvals.retain(|(_, approval)| from(approval) != Some(*standing));
+                self.cooling_since = self.cooling_since.filter(|_| !self.approvals.is_empty());
+            }
             Event::CoolingRestarted { .. } => {
                 self.cooling_since = self.cooling_since.map(|_| at);
             }
@@ -258,9 +263,11 @@ impl Change {
         Ok(self)
     }
 
+    /// Who signed beforehand has had that long to think again.
     fn approve(&mut self, at: Timestamp, approval: Approval) {
+        let since = approval.standing.map_or(at, |standing| standing.signed.min(at));
+        self.cooling_since = self.cooling_since.max(Some(since));
         self.approvals.push((at, approval));
-        self.cooling_since = Some(at);
     }
 
     fn void_approvals(&mut self) {
@@ -301,6 +308,7 @@ impl Change {
             | Event::Rejected { .. }
             | Event::Withdrawn { .. }
             | Event::Expired => held,
+            Event::StandingEnded { .. } => held || matches!(self.state, State::Running { .. }),
             Event::Approved { approval } => held && self.may_approve(approval),
             Event::Started { attempt, .. } => held && *attempt == self.attempts + 1,
             Event::Committing { attempt, .. } => running(attempt),
@@ -339,6 +347,7 @@ impl Change {
             Event::CoolingStopped { .. } => "stopped cooling",
             Event::CoolingRestarted { .. } => "cooled again",
             Event::Voided { .. } => "voided",
+            Event::StandingEnded { .. } => "taken an approval from",
             Event::Started { .. } => "started",
             Event::Committing { .. } => "committed",
             Event::Executed { .. } => "executed",
@@ -377,7 +386,10 @@ impl Change {
     pub fn evidence(&self, now: Timestamp, seats: &Seats) -> Evidence {
         let mut evidence = Evidence { trial: self.trial.is_some(), ..Evidence::default() };
         for (at, approval) in &self.approvals {
-            let fresh = now.duration_since(*at) < APPROVAL_LIFETIME;
+            let fresh = match &approval.standing {
+                Some(standing) => now < standing.until,
+                None => now.duration_since(*at) < APPROVAL_LIFETIME,
+            };
             let Some(groups) = seats.get(&approval.human).filter(|_| fresh) else { continue };
             if approval.confirms {
                 evidence.confirmed = true;

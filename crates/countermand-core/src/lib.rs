@@ -15,5 +15,6 @@ pub mod policy;
 pub mod preview;
 pub mod radius;
 pub mod request;
+pub mod standing;
 pub mod statement;
 pub mod verb;

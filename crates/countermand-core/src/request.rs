@@ -91,6 +91,9 @@ pub struct Request {
     pub key: RequestKey,
     /// Digest of the payload, which is kept beside.
     pub payload: Digest,
+    /// What it asks without the values that only say which rows; none where every value counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Digest>,
     /// What it would do, as read from the request.
     pub actions: Vec<Action>,
     /// The connection it came over, as the door numbers them.

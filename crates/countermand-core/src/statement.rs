@@ -5,6 +5,7 @@ use crate::name::{AgentName, HumanName, InstallationName, TargetName};
 use crate::preview::{Ceiling, Identity};
 use crate::radius::Reversibility;
 use crate::request::ChangeNumber;
+use crate::standing::StandingSubject;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub const NAMESPACE: &str = "countermand-statement-v1";
 pub enum Act {
     /// Let this change run.
     Approve(ReviewSubject),
+    /// Let later changes like this one run: see [`crate::standing`].
+    ApproveStanding(StandingSubject),
     /// Never let this change run.
     Reject {
         /// The change, as it was seen.
@@ -68,6 +71,7 @@ impl Act {
     pub fn name(&self) -> &'static str {
         match self {
             Act::Approve(_) => "approve",
+            Act::ApproveStanding(_) => "approve_standing",
             Act::Reject { .. } => "reject",
             Act::Restore { .. } => "restore",
             Act::TakeBack { .. } => "take_back",

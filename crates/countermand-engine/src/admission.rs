@@ -79,6 +79,8 @@ pub enum Refusal {
         missing: Vec<Missing>,
         /// What the engine is doing about it now: `rehearsal in staging (running)`.
         underway: Vec<String>,
+        /// Nobody need be asked: standing approvals carry it. See [`crate::Engine::outcome`].
+        carried: bool,
     },
     /// It would be held, but not here: inside an open transaction only the whole can be.
     HeldUnit {

@@ -126,7 +126,7 @@ impl Engine {
             let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
             let known = self.0.store.read(|rows| rows.latest_of(key));
             if let Some(change) = known.map_err(|error| unavailable(&error))?
-                && let Some(admission) = self.told(&change, proposal).await?
+                && let Some(admission) = self.told(&change, &proposal.caller).await?
             {
                 return Ok((admission, Receipt::none()));
             }
@@ -248,7 +248,7 @@ impl Engine {
         let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
         let known = self.0.store.read(|rows| rows.latest_of(key));
         if let Some(change) = known.map_err(|error| unavailable(&error))?
-            && let Some(admission) = self.told(&change, proposal).await?
+            && let Some(admission) = self.told(&change, &proposal.caller).await?
         {
             return Ok(admission);
         }
@@ -273,10 +273,10 @@ impl Engine {
     }
 
     /// What a request is told that was made before: nothing where it is a new one.
-    async fn told<T>(
+    pub(crate) async fn told<T>(
         &self,
         change: &Change,
-        proposal: &Proposal,
+        caller: &Caller,
     ) -> Result<Option<Admission<T>>, Refusal> {
         let number = change.request.number;
         let now = self.0.clock.now();
@@ -287,12 +287,12 @@ impl Engine {
                 Err(self.held(change))
             }
             State::Executed(outcome) if lately => {
-                self.deliver(change, proposal).await?;
+                self.deliver(change, caller).await?;
                 let outcome = outcome.clone();
                 Ok(Some(Admission::Done { change: number, at: since, outcome }))
             }
             State::Failed(why) if lately => {
-                self.deliver(change, proposal).await?;
+                self.deliver(change, caller).await?;
                 Err(Refusal::Failed { change: number, why: for_agents(why) })
             }
             State::Rejected { human, reason } => {
@@ -306,9 +306,9 @@ impl Engine {
     }
 
     /// Records that the requester was told: once, whoever asks twice at the same time.
-    async fn deliver(&self, change: &Change, proposal: &Proposal) -> Result<(), Refusal> {
+    async fn deliver(&self, change: &Change, caller: &Caller) -> Result<(), Refusal> {
         let number = change.request.number;
-        let event = Event::Delivered { session: proposal.caller.session.clone() };
+        let event = Event::Delivered { session: caller.session.clone() };
         let told = self.0.store.write(move |tx| tx.record(number, event, &Value::Null)).await;
         match told {
             Ok(_) => {
@@ -386,6 +386,7 @@ impl Engine {
                 environment,
                 key,
                 payload: proposal.payload.digest(),
+                shape: proposal.payload.shape,
                 actions: proposal.actions,
                 session: proposal.caller.session,
                 beyond,
@@ -411,6 +412,8 @@ impl Engine {
             beyond: words(&change.request.beyond),
             missing: self.missing(change),
             underway: self.underway(change),
+            // Where that cannot be seen, nobody waits for it.
+            carried: self.is_carried(change).unwrap_or(false),
         }
     }
 

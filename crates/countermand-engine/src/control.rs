@@ -5,8 +5,10 @@ use countermand_core::change::{Outcome, RestorePoint};
 use countermand_core::name::{AgentName, EnvironmentName, HumanName, TargetName};
 use countermand_core::preview::{Counts, Preview};
 use countermand_core::request::ChangeNumber;
+use countermand_core::standing::{StandingNumber, StandingSubject};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::target::RestorePlan;
 
@@ -68,6 +70,13 @@ pub enum Command {
     },
     /// The agents.
     Agents,
+    /// The standing approvals.
+    Standings,
+    /// Ends a standing approval now. Needs no signature.
+    EndStanding {
+        /// Which.
+        standing: StandingNumber,
+    },
     /// Ends an agent's credential now. Needs no signature.
     RevokeAgent {
         /// Whose.
@@ -142,6 +151,13 @@ pub enum PrepareAct {
         /// For which group, where the signer is in several.
         seat: Option<countermand_core::name::GroupName>,
     },
+    /// Approve later changes that are like this one.
+    ApproveStanding {
+        /// The example.
+        change: ChangeNumber,
+        /// For how much.
+        terms: StandingTerms,
+    },
     /// Reject a change.
     Reject {
         /// Which.
@@ -179,6 +195,19 @@ pub enum PrepareAct {
     },
 }
 
+/// For how much a standing approval is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingTerms {
+    /// The most changes; none where only the date ends it.
+    pub runs: Option<u32>,
+    /// It ends then.
+    pub until: Timestamp,
+    /// The most rows of each run, by table, where other than the example's ceiling.
+    pub rows: BTreeMap<String, u64>,
+    /// For which group, where the signer is in several.
+    pub seat: Option<countermand_core::name::GroupName>,
+}
+
 /// What the engine answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
@@ -212,6 +241,11 @@ pub enum Reply {
     Agents {
         /// By name.
         agents: Vec<AgentLine>,
+    },
+    /// See [`Command::Standings`].
+    Standings {
+        /// Newest first.
+        standings: Vec<StandingLine>,
     },
     /// See [`Command::PlanRestore`].
     RestorePlan(RestorePlan),
@@ -333,6 +367,23 @@ pub struct AgentLine {
     pub expires: Timestamp,
     /// Whether it was revoked.
     pub revoked: bool,
+}
+
+/// A standing approval in a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StandingLine {
+    /// Its number.
+    pub number: StandingNumber,
+    /// Who signed.
+    pub human: HumanName,
+    /// When.
+    pub signed: Timestamp,
+    /// How many changes it has carried.
+    pub used: u64,
+    /// `in force`, `expired`, `used up`, or why it ended.
+    pub state: String,
+    /// What was signed.
+    pub subject: StandingSubject,
 }
 
 /// A ledger entry with its texts.

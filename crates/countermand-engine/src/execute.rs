@@ -111,7 +111,11 @@ impl Engine {
             token: token.clone(),
         };
         // From here on a stop leaves the change committing: recovery asks the target.
-        self.record(number, event).await?;
+        if !self.committing(&change, event).await? {
+            finish(Verdict::RollBack).await;
+            let why = "an approval that it ran under has ended".to_owned();
+            return self.rolled_back(&change, Aborted { abort: Abort::Interrupted, why }).await;
+        }
         let ended = finish(Verdict::Commit(Permit::grant(Commit { token }))).await;
         self.ended(number, ended).await
     }
@@ -197,6 +201,21 @@ impl Engine {
                 Ok(Some(change))
             }
             Err(StoreError::Moved(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the commit's intent durable, unless an approval was taken from the change while it
+    /// ran. Says whether it is.
+    async fn committing(&self, change: &Change, event: Event) -> Result<bool, StoreError> {
+        let (number, version) = (change.request.number, change.version);
+        let intended = self.0.store.write(move |tx| tx.record_at(number, version, event)).await;
+        match intended {
+            Ok(_) => {
+                self.moved();
+                Ok(true)
+            }
+            Err(StoreError::Moved(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -310,6 +329,6 @@ impl Engine {
 }
 
 /// Permitted, or waiting for nothing but what only the execution can show.
-fn starts(decision: &Decision) -> bool {
+pub(crate) fn starts(decision: &Decision) -> bool {
     matches!(decision, Decision::Allow { .. }) || decision.waits_only_for_verification()
 }

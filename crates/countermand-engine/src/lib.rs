@@ -27,6 +27,7 @@ mod record;
 mod recover;
 mod review;
 mod serve;
+mod standing;
 mod store;
 mod take_back;
 mod take_back_writes;

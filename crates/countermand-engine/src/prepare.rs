@@ -48,7 +48,7 @@ impl Engine {
         if change.state == State::Held && change.rehearsal.is_none() {
             self.rehearse(&change).await?;
         }
-        Ok(())
+        self.carry(number).await
     }
 
     async fn try_restore_point(&self, change: &Change) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@ use crate::agents;
 use crate::control::{PrepareAct, Reply, Scope};
 use crate::engine::Engine;
 use crate::people::{self, Signed};
+use crate::standing;
 use crate::store::{AgentRow, StoreError};
 use countermand_core::change::{Approval, Change, Event, State};
 use countermand_core::name::{GroupName, HumanName, TargetName};
@@ -30,7 +31,7 @@ pub(crate) enum ReviewError {
     Signature(#[from] people::SignatureError),
 }
 
-fn no<T>(why: impl Into<String>) -> Result<T, ReviewError> {
+pub(crate) fn no<T>(why: impl Into<String>) -> Result<T, ReviewError> {
     Err(ReviewError::No(why.into()))
 }
 
@@ -55,10 +56,15 @@ impl Engine {
             expires: now.saturating_add(STATEMENT_LIFETIME).unwrap_or(now),
         };
         let text = String::from_utf8(statement.to_bytes()).unwrap_or_default();
-        let (nonce, kept, expires) = (statement.nonce, text.clone(), statement.expires);
+        let (nonce, kept, expires) = (statement.nonce.clone(), text.clone(), statement.expires);
         self.0.store.write(move |tx| tx.put_nonce(&nonce, &kept, expires)).await?;
-        let type_back =
-            change.as_ref().map(|change| (change.request.number, change.preview.ceiling.largest()));
+        let type_back = change.as_ref().map(|change| {
+            let largest = match &statement.act {
+                Act::ApproveStanding(subject) => subject.largest(),
+                _ => change.preview.ceiling.largest(),
+            };
+            (change.request.number, largest)
+        });
         let change = change.map(|change| self.view(&change)).transpose()?.map(Box::new);
         Ok(Reply::Prepared { statement: text, type_back, change })
     }
@@ -75,6 +81,12 @@ impl Engine {
                 self.is_reviewable(&change)?;
                 let subject = self.subject_for(&change, signer, seat)?;
                 (Act::Approve(subject), Some(change))
+            }
+            PrepareAct::ApproveStanding { change, terms } => {
+                let change = load(change)?;
+                self.is_reviewable(&change)?;
+                let subject = self.standing_subject(&change, signer, terms)?;
+                (Act::ApproveStanding(subject), Some(change))
             }
             PrepareAct::Reject { change, reason } => {
                 let change = load(change)?;
@@ -117,14 +129,24 @@ impl Engine {
         no(format!("a trial restore point of change {number} is being taken{before}; look again"))
     }
 
-    /// What this reviewer would sign, with the seat they take: the one they name, or the one
-    /// group of theirs that is still missing.
+    /// What this reviewer would sign, with the seat they take.
     fn subject_for(
         &self,
         change: &Change,
         signer: &HumanName,
         seat: Option<GroupName>,
     ) -> Result<ReviewSubject, ReviewError> {
+        Ok(ReviewSubject { seat: self.seat_for(change, signer, seat)?, ..change.subject() })
+    }
+
+    /// The seat that this reviewer takes: the one they name, or the one group of theirs that is
+    /// still missing.
+    pub(crate) fn seat_for(
+        &self,
+        change: &Change,
+        signer: &HumanName,
+        seat: Option<GroupName>,
+    ) -> Result<Option<GroupName>, ReviewError> {
         let groups = &self.0.installation.humans[signer].groups;
         if let Some(seat) = seat.as_ref().filter(|seat| !groups.contains(*seat)) {
             return no(format!("`{signer}` is not in group `{seat}`"));
@@ -135,19 +157,15 @@ impl Engine {
         };
         let missing = self.missing(change);
         let open: Vec<_> = missing.iter().filter_map(wanted).collect();
-        let seat = match (seat, open.as_slice()) {
-            (Some(seat), _) => Some(seat),
-            (None, []) => None,
-            (None, [only]) => Some(only.clone()),
+        match (seat, open.as_slice()) {
+            (Some(seat), _) => Ok(Some(seat)),
+            (None, []) => Ok(None),
+            (None, [only]) => Ok(Some(only.clone())),
             (None, several) => {
                 let names: Vec<_> = several.iter().map(ToString::to_string).collect();
-                return no(format!(
-                    "one human fills one seat; say which with --seat: {}",
-                    names.join(", ")
-                ));
+                no(format!("one human fills one seat; say which with --seat: {}", names.join(", ")))
             }
-        };
-        Ok(ReviewSubject { seat, ..change.subject() })
+        }
     }
 
     /// Does what a signed statement says, if it was given out here, is signed by its signer,
@@ -172,6 +190,7 @@ impl Engine {
         let proof = json!({ "statement": text, "signature": signature });
         match statement.act.clone() {
             Act::Approve(subject) => self.approve(&statement, subject, signed, proof).await,
+            Act::ApproveStanding(subject) => self.stand(&statement, subject, signed, proof).await,
             Act::Reject { subject, reason } => {
                 self.reject(&statement, &subject, reason, signed, proof).await
             }
@@ -260,6 +279,7 @@ impl Engine {
             key: signed.key,
             user_verified: signed.user_verified,
             confirms: is_sponsor,
+            standing: None,
         })
     }
 
@@ -274,8 +294,15 @@ impl Engine {
         let number = subject.change;
         let human = statement.signer.clone();
         let words = format!("change {number} is rejected by {human}");
-        let event = Event::Rejected { human, reason, key: signed.key };
-        self.spend(statement, number, event, proof).await?;
+        let event = Event::Rejected { human: human.clone(), reason, key: signed.key };
+        let spent = Spent::of(statement);
+        let rejected = self.0.store.write(move |tx| {
+            spent.take(tx)?;
+            tx.record(number, event, &proof)?;
+            standing::end_carriers(tx, number, &human)
+        });
+        rejected.await?;
+        self.moved();
         Ok(Reply::Done { words, credential: None })
     }
 

@@ -62,6 +62,8 @@ impl Engine {
             }
             Command::Freeze { what, reason } => self.freeze(what, by, reason).await,
             Command::Agents => Reply::Agents { agents: self.agent_lines() },
+            Command::Standings => Reply::Standings { standings: self.standing_lines()? },
+            Command::EndStanding { standing } => self.end_standing(standing, by).await?,
             Command::RevokeAgent { agent } => self.revoke(agent, by).await?,
             Command::PlanTakeBack { writes } => {
                 Reply::RestorePlan(self.plan_take_back(&writes).await?)

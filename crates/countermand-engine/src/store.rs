@@ -7,10 +7,12 @@
 mod flows;
 mod rows;
 mod schema;
+mod standing;
 mod writer;
 
 pub(crate) use flows::FlowRow;
 pub(crate) use rows::{AgentRow, Frozen, Rows};
+pub(crate) use standing::StandingRow;
 pub(crate) use writer::{Hook, Tx};
 
 use crate::clock::Clock;

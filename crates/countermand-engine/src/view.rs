@@ -139,7 +139,10 @@ fn approvals(change: &Change) -> Vec<String> {
             (false, true) => "",
             (false, false) => ", by a plain key",
         };
-        format!("{}{seat} at {at}{how}", approval.human)
+        let given = approval
+            .standing
+            .map(|given| format!(", by standing approval {} of {:.0}", given.number, given.signed));
+        format!("{}{seat} at {at}{how}{}", approval.human, given.unwrap_or_default())
     };
     change.approvals.iter().map(|(at, approval)| words(at, approval)).collect()
 }
@@ -175,7 +178,15 @@ fn words(recorded: &Recorded) -> String {
         Event::Approved { approval } if approval.confirms => {
             format!("confirmed by {}, its sponsor; not peer-reviewed", approval.human)
         }
-        Event::Approved { approval } => format!("approved by {}", approval.human),
+        Event::Approved { approval } => {
+            let given = approval
+                .standing
+                .map(|given| format!(", beforehand: standing approval {}", given.number));
+            format!("approved by {}{}", approval.human, given.unwrap_or_default())
+        }
+        Event::StandingEnded { standing, why } => {
+            format!("standing approval {standing} no longer counts: {why}")
+        }
         Event::Rejected { human, reason, .. } => format!("rejected by {human}: {reason}"),
         Event::CoolingStopped { by, reason } => format!("cooling stopped by {by}: {reason}"),
         Event::CoolingRestarted { why } => format!("cooling starts again: {why}"),

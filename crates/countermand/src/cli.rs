@@ -1,7 +1,7 @@
 //! The command line: every command with its options, and the help that is made from them.
 
 use crate::exit::EXIT_CODES;
-use crate::moment::Moment;
+use crate::moment::{Moment, Until};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use countermand_core::effect::Effect;
 use countermand_core::name::{AgentName, GroupName, HumanName, InstallationName, TargetName};
@@ -58,6 +58,9 @@ pub enum Command {
     Approve(Approve),
     /// Reject a change; the agent is told why
     Reject(Reject),
+    /// Approve beforehand what an agent asks again and again, such as a nightly job
+    #[command(subcommand)]
+    Standing(Standing),
     /// Hand in a statement that was signed on another machine: does what it says
     Submit(Submit),
     /// Take back an executed change, or what an agent wrote without asking
@@ -307,6 +310,40 @@ pub struct Reject {
     pub signer: Signer,
 }
 
+/// `standing`
+#[derive(Debug, Subcommand)]
+pub enum Standing {
+    /// Approve later changes that are like this one but for the values that say which rows; shows
+    /// it, asks for its numbers, signs
+    Approve {
+        /// The example: a change that is held, or was executed
+        change: u64,
+        /// At most this many changes [default: as many as there are until then]
+        #[arg(long, value_name = "N")]
+        runs: Option<u32>,
+        /// When it ends, within 90 days: `30d` from now, `2026-03-31` (as the day begins in UTC),
+        /// or `2026-03-31T06:00:00Z`
+        #[arg(long, value_name = "DATE")]
+        until: Until,
+        /// The most rows of a table that each may lose or change [default: the example's ceiling]
+        #[arg(long, value_name = "TABLE=N", value_parser = table_rows)]
+        rows: Vec<(String, u64)>,
+        /// The group whose seat you take, where you are in several
+        #[arg(long, value_name = "GROUP")]
+        seat: Option<GroupName>,
+        /// Who signs.
+        #[command(flatten)]
+        signer: Signer,
+    },
+    /// The standing approvals, newest first
+    List,
+    /// End a standing approval now; needs no signature
+    Revoke {
+        /// Its number
+        number: u64,
+    },
+}
+
 /// `restore`
 #[derive(Debug, Args)]
 pub struct Restore {
@@ -442,6 +479,14 @@ pub struct Doctor {
     /// Recompute every change from the ledger and compare
     #[arg(long)]
     pub consistency: bool,
+}
+
+fn table_rows(text: &str) -> Result<(String, u64), String> {
+    let parts = text.rsplit_once('=').and_then(|(table, rows)| Some((table, rows.parse().ok()?)));
+    let parts = parts.filter(|(table, _)| !table.is_empty());
+    parts.map(|(table, rows)| (table.to_owned(), rows)).ok_or_else(|| {
+        "write a table as it is shown and a number of rows, such as `shop.orders=20000`".to_owned()
+    })
 }
 
 fn effect(text: &str) -> Result<Effect, String> {

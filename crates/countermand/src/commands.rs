@@ -12,6 +12,7 @@ mod policy;
 mod propose;
 mod restore;
 mod review;
+mod standing;
 
 use crate::cli::{Cli, Command, Global, Signer};
 use crate::client::Client;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Approve(arguments) => review::approve(&global, arguments),
         Command::Reject(arguments) => review::reject(&global, arguments),
         Command::Submit(arguments) => review::submit(&global, arguments),
+        Command::Standing(arguments) => standing::run(&global, arguments),
         Command::Restore(arguments) => restore::run(&global, arguments),
         Command::Freeze(arguments) => freeze::freeze(&global, arguments),
         Command::Thaw(arguments) => freeze::thaw(&global, arguments),

@@ -61,6 +61,47 @@ impl Moment {
     }
 }
 
+/// When something that lasts is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// So long from now.
+    In(SignedDuration),
+    /// Exactly then; a date alone means its beginning in UTC.
+    At(Timestamp),
+}
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Until, String> {
+        if let Ok(at) = text.parse() {
+            return Ok(Until::At(at));
+        }
+        if let Ok(at) = format!("{text}T00:00:00Z").parse() {
+            return Ok(Until::At(at));
+        }
+        let wrong =
+            || "say it as `30d` from now, `2026-03-31`, or `2026-03-31T06:00:00Z`".to_owned();
+        let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+        let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours());
+        length.ok().filter(|length| length.is_positive()).map(Until::In).ok_or_else(wrong)
+    }
+}
+
+impl Until {
+    /// When that is, seen from `now`.
+    ///
+    /// # Errors
+    /// Words, where it is past already.
+    pub fn seen_from(self, now: Timestamp) -> Result<Timestamp, String> {
+        let at = match self {
+            Until::At(at) => at,
+            Until::In(length) => now.checked_add(length).map_err(|error| error.to_string())?,
+        };
+        if at > now { Ok(at) } else { Err(format!("{at} is past: nothing would be approved")) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +136,19 @@ mod tests {
         }
         for text in ["04:31", "2026-01-31T02:30:01Z"] {
             assert!(seen(text).unwrap_err().contains("still to come"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_a_length_a_date_or_a_moment_to_come() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let seen = |text: &str| text.parse::<Until>().unwrap().seen_from(now).unwrap().to_string();
+        assert_eq!(seen("30d"), "2026-02-01T03:04:05Z");
+        assert_eq!(seen("2026-03-31"), "2026-03-31T00:00:00Z");
+        assert_eq!(seen("2026-03-31T06:00:00+02:00"), "2026-03-31T04:00:00Z");
+        assert!("2026-01-02".parse::<Until>().unwrap().seen_from(now).is_err());
+        for wrong in ["", "tomorrow", "-3d", "0d", "31", "2026-13-01"] {
+            assert!(wrong.parse::<Until>().is_err(), "{wrong}");
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod change;
 pub mod escape;
 mod page;
 pub mod plan;
+pub(crate) mod standing;
 mod table;
 mod tree;
 

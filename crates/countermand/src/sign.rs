@@ -4,13 +4,14 @@ use crate::cli::{Global, Signer};
 use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::Failure;
-use crate::show::{Page, change};
+use crate::show::{Page, change, standing};
 use countermand_core::digest::Digest;
 use countermand_core::name::HumanName;
 use countermand_core::request::{ChangeNumber, Payload};
+use countermand_core::standing::{Scene, StandingSubject};
 use countermand_core::statement::{Act, NAMESPACE, ReviewSubject, Statement};
 use countermand_doors::postgres::unit::Unit;
-use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
+use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply, StandingTerms};
 use ssh_key::PublicKey;
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -143,17 +144,32 @@ fn check(
     if !says(&parsed, asked) {
         return refuse("says something else than was asked for");
     }
-    match (subject(&parsed.act), change) {
-        (None, _) => Ok(()),
-        (Some(subject), Some(change)) if is_of(subject, change) => Ok(()),
-        _ => refuse("is about something else than is shown"),
-    }
+    let shown = match (&parsed.act, asked, change) {
+        (Act::Approve(subject) | Act::Reject { subject, .. }, _, Some(change)) => {
+            is_of(subject, change)
+        }
+        (
+            Act::ApproveStanding(subject),
+            PrepareAct::ApproveStanding { terms, .. },
+            Some(change),
+        ) => is_like(subject, change, terms),
+        (Act::Approve(_) | Act::Reject { .. } | Act::ApproveStanding(_), ..) => false,
+        (Act::Restore { .. } | Act::TakeBack { .. }, ..)
+        | (Act::AddAgent { .. } | Act::Thaw { .. }, ..) => true,
+    };
+    if shown { Ok(()) } else { refuse("is about something else than is shown") }
 }
 
 fn says(statement: &Statement, asked: &PrepareAct) -> bool {
     match (&statement.act, asked) {
         (Act::Approve(subject), PrepareAct::Approve { change, seat }) => {
             subject.change == *change && seat.as_ref().is_none_or(|_| subject.seat == *seat)
+        }
+        (Act::ApproveStanding(subject), PrepareAct::ApproveStanding { change, terms }) => {
+            let StandingTerms { runs, until, seat, .. } = terms;
+            subject.example == *change
+                && (subject.runs, subject.until) == (*runs, *until)
+                && seat.as_ref().is_none_or(|_| subject.seat == *seat)
         }
         (Act::Reject { subject, reason }, PrepareAct::Reject { change, reason: asked }) => {
             subject.change == *change && reason == asked
@@ -187,24 +203,39 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
     }
 }
 
-fn subject(act: &Act) -> Option<&ReviewSubject> {
-    match act {
-        Act::Approve(subject) | Act::Reject { subject, .. } => Some(subject),
-        Act::Restore { .. } | Act::TakeBack { .. } | Act::AddAgent { .. } | Act::Thaw { .. } => {
-            None
-        }
-    }
+/// The unit that is shown, where the text for people and what is signed are both its own.
+fn unit_of(change: &ChangeView) -> Option<Unit> {
+    let shown = Payload::exact(change.kind.clone(), change.body.clone(), "");
+    let unit = Unit::from_payload(&shown).ok()?;
+    let own = change.preview.identity.payload == shown.digest();
+    (own && unit.to_payload().text == change.payload).then_some(unit)
 }
 
 fn is_of(subject: &ReviewSubject, change: &ChangeView) -> bool {
-    let shown = Payload::exact(change.kind.clone(), change.body.clone(), "");
     subject.change == change.line.number
-        && subject.identity.payload == shown.digest()
-        && Unit::from_payload(&shown).is_ok_and(|unit| unit.to_payload().text == change.payload)
+        && unit_of(change).is_some()
         && subject.requester == change.line.agent
         && subject.sponsor == change.line.sponsor
         && subject.identity == change.preview.identity
         && subject.ceiling == change.preview.ceiling
+        && subject.reversibility == change.preview.reversibility
+}
+
+/// Whether a standing approval is of what is shown, and no wider than was asked for.
+fn is_like(subject: &StandingSubject, change: &ChangeView, terms: &StandingTerms) -> bool {
+    let shape = unit_of(change).and_then(|unit| unit.to_payload().shape);
+    let shown = &change.preview.ceiling.rows;
+    let most = |(table, most): (&String, &u64)| {
+        let limit = shown.get(table).map(|row| row.limit);
+        limit.is_some_and(|limit| *most == terms.rows.get(table).copied().unwrap_or(limit))
+    };
+    subject.example == change.line.number
+        && shape == Some(subject.shape)
+        && subject.requester == change.line.agent
+        && subject.sponsor == change.line.sponsor
+        && subject.scene == Scene::from(&change.preview.identity)
+        && subject.ceiling.len() == shown.len()
+        && subject.ceiling.iter().all(most)
         && subject.reversibility == change.preview.reversibility
 }
 
@@ -213,9 +244,17 @@ fn show(statement: &str, change: Option<&ChangeView>) {
     if let Some(change) = change {
         change::view(&mut page, change);
     }
-    if let Ok(Statement { act: Act::Approve(ReviewSubject { seat: Some(seat), .. }), .. }) =
-        serde_json::from_str(statement)
-    {
+    let act = serde_json::from_str::<Statement>(statement).map(|statement| statement.act);
+    let seat = match &act {
+        Ok(Act::Approve(subject)) => subject.seat.as_ref(),
+        Ok(Act::ApproveStanding(subject)) => {
+            let open = change.and_then(unit_of).map(|unit| unit.open_values());
+            standing::terms(&mut page, subject, &open.unwrap_or_default());
+            subject.seat.as_ref()
+        }
+        _ => None,
+    };
+    if let Some(seat) = seat {
         page.heading("Seat");
         page.words(&format!("you approve for {seat}"));
     }

@@ -4,6 +4,7 @@ use crate::digest::Digest;
 use crate::name::{GroupName, HumanName, TargetName};
 use crate::preview::{Counts, Preview};
 use crate::request::Request;
+use crate::standing::{Standing, StandingNumber};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -109,6 +110,9 @@ pub struct Approval {
     pub user_verified: bool,
     /// Whether this is the sponsor of a solo installation confirming their own agent.
     pub confirms: bool,
+    /// Where it was given beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
 }
 
 /// What happened to a change.
@@ -252,6 +256,13 @@ pub enum Event {
         human: HumanName,
         /// Also over what changed since.
         overwrite: bool,
+    },
+    /// A standing approval has ended before its time: what it gave is void.
+    StandingEnded {
+        /// Which.
+        standing: StandingNumber,
+        /// By whom and why, in words.
+        why: String,
     },
     /// Whether it was taken back cannot be known. It may be taken back again: the plan shows
     /// what is there already.

@@ -3,6 +3,7 @@ use crate::action::{Action, Object};
 use crate::preview::{Ceiling, Estimates, Identity};
 use crate::radius::BlastRadius;
 use crate::request::{Payload, RequestKey};
+use crate::standing::{Standing, StandingNumber};
 use crate::verb::postgres;
 use proptest::prelude::*;
 
@@ -46,6 +47,7 @@ fn held() -> Recorded {
         target,
         environment: "production".parse().unwrap(),
         payload: payload.digest(),
+        shape: None,
         actions: vec![Action::new(postgres::DROP_TABLE, Object::new("table", "a"))],
         session: "s".into(),
         beyond: Vec::new(),
@@ -63,8 +65,17 @@ fn approval(change: &Change, by: &str) -> Event {
             key: "k".into(),
             user_verified: true,
             confirms: false,
+            standing: None,
         },
     }
+}
+
+/// Given beforehand: signed at 0, good until 50,000.
+fn standing(change: &Change, by: &str) -> Event {
+    let Event::Approved { mut approval } = approval(change, by) else { unreachable!() };
+    approval.standing =
+        Some(Standing { number: StandingNumber(3), signed: at(0), until: at(50_000) });
+    Event::Approved { approval }
 }
 
 fn step(change: Change, seconds: i64, event: Event) -> Change {
@@ -119,6 +130,29 @@ fn evidence_counts_people_who_are_reviewers_now_and_cools_from_the_last_approval
 }
 
 #[test]
+fn an_approval_given_beforehand_counts_until_its_own_end_and_has_cooled_since_it_was_signed() {
+    let change = Change::open(&held()).unwrap();
+    let change = step(change.clone(), 40_000, standing(&change, "carol"));
+    assert!(refused(&change, approval(&change, "carol")), "one human, one seat");
+    let seen = |seconds| change.evidence(at(seconds), &seats());
+    assert_eq!((seen(40_001).peers, seen(40_001).cooled_seconds), (1, 40_001));
+    assert_eq!((seen(49_999).peers, seen(50_000).peers), (1, 0));
+    let bob = approval(&change, "bob");
+    let change = step(change, 40_002, bob);
+    let evidence = change.evidence(at(40_003), &seats());
+    assert_eq!((evidence.peers, evidence.cooled_seconds), (2, 1), "the last of both counts");
+    let ended = |standing| Event::StandingEnded { standing, why: String::new() };
+    let other = step(change.clone(), 40_004, ended(StandingNumber(4)));
+    assert_eq!(other.approvals, change.approvals);
+    let change = step(change, 40_004, ended(StandingNumber(3)));
+    assert_eq!(change.evidence(at(40_005), &seats()).peers, 1);
+    let start = Event::Started { attempt: 1, preview: Box::new(preview(10)) };
+    let running = step(change, 40_006, start);
+    let running = step(running, 40_007, ended(StandingNumber(3)));
+    assert!(refused(&step(running, 40_008, committing(1)), ended(StandingNumber(3))));
+}
+
+#[test]
 fn one_human_in_two_groups_fills_one_seat() {
     let change = Change::open(&held()).unwrap();
     let mut event = approval(&change, "bob");
@@ -166,7 +200,7 @@ fn more_rows_within_the_signed_ceiling_leave_the_approval_valid() {
 }
 
 fn any_event() -> impl Strategy<Value = u8> {
-    0u8..18
+    0u8..20
 }
 
 fn event_of(code: u8, change: &Change) -> Event {
@@ -201,6 +235,8 @@ fn event_of(code: u8, change: &Change) -> Event {
         },
         15 => Event::RestoreBegun { human: human("bob"), overwrite: false },
         16 => Event::RestoreInDoubt { human: human("bob"), why: String::new() },
+        17 => standing(change, "carol"),
+        18 => Event::StandingEnded { standing: StandingNumber(3), why: String::new() },
         _ => Event::CoolingRestarted { why: String::new() },
     }
 }

@@ -101,7 +101,7 @@ impl Said {
 /// The words for a refusal of the engine.
 pub(super) fn refusal(refusal: &Refusal) -> Said {
     match refusal {
-        Refusal::Held { change, summary, beyond, missing, underway } => {
+        Refusal::Held { change, summary, beyond, missing, underway, carried: _ } => {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
             let mut detail = measured(beyond);
             let _ = write!(detail, "missing: {}", list(&missing, "nothing; it is about to run"));
@@ -208,6 +208,7 @@ mod tests {
                 Missing::Cooling { have: 0, need: 60 },
             ],
             underway: vec!["rehearsal (running)".to_owned()],
+            carried: false,
         });
         let mut out = BytesMut::new();
         held.encode(&mut out);

@@ -118,6 +118,7 @@ fn refusal(change: ChangeNumber) -> Refusal {
         beyond: Vec::new(),
         missing: vec![Missing::Peers { have: 0, need: 1 }],
         underway: Vec::new(),
+        carried: false,
     }
 }
 
@@ -192,6 +193,10 @@ impl Gate for TestGate {
 
     async fn too_much(&self, whole: Proposal, _: Vec<Beyond>) -> Admitted<TestPermit<()>> {
         self.hold(&whole)
+    }
+
+    async fn outcome(&self, _: &Caller, change: ChangeNumber) -> Admitted<TestPermit<()>> {
+        Admitted::Refused(refusal(change))
     }
 
     async fn settle(&self, (): (), ok: Option<bool>, words: String) {

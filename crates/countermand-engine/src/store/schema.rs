@@ -4,7 +4,7 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE leaf (idx INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
@@ -56,6 +56,17 @@ CREATE TRIGGER flow_forgets AFTER DELETE ON flow BEGIN
 END;
 ";
 
+/// Approvals given beforehand, and the changes that each has carried.
+const STANDINGS: &str = "
+CREATE TABLE standing (
+    number INTEGER PRIMARY KEY, agent TEXT NOT NULL, target TEXT NOT NULL, signed INTEGER NOT NULL,
+    statement TEXT NOT NULL, signature TEXT NOT NULL, ended TEXT) STRICT;
+CREATE INDEX standing_agent ON standing (agent, target);
+CREATE TABLE standing_run (
+    standing INTEGER NOT NULL, change INTEGER NOT NULL,
+    PRIMARY KEY (standing, change)) STRICT, WITHOUT ROWID;
+";
+
 /// Opens the writing connection: durable commits, and nobody else writes.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
@@ -64,20 +75,20 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let missing: &[&str] = match version {
-        0 => &[TABLES, FLOWS, MINUTES],
-        1 => &[FLOWS, MINUTES],
-        2 => &[MINUTES],
-        VERSION => &[],
-        newer => {
-            let words = format!("the store is of version {newer}, this gateway knows {VERSION}");
+    // What each version added to the one before it.
+    let added = [TABLES, FLOWS, MINUTES, STANDINGS];
+    let missing = usize::try_from(version).ok().and_then(|known| added.get(known..));
+    match missing {
+        Some([]) => {}
+        Some(missing) => {
+            let missing = missing.concat();
+            let made = format!("BEGIN; {missing} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&made)?;
+        }
+        None => {
+            let words = format!("the store is of version {version}, this gateway knows {VERSION}");
             return Err(StoreError::Unreadable(words));
         }
-    };
-    if !missing.is_empty() {
-        let missing = missing.concat();
-        let made = format!("BEGIN; {missing} PRAGMA user_version = {VERSION}; COMMIT;");
-        connection.execute_batch(&made)?;
     }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

@@ -100,6 +100,14 @@ pub trait Gate: Send + Sync + 'static {
         beyond: Vec<Beyond>,
     ) -> impl Future<Output = Admitted<Self::Permit<()>>> + Send;
 
+    /// Waits for the end of a change that was held and that nobody need be asked about, and tells
+    /// it.
+    fn outcome(
+        &self,
+        caller: &Caller,
+        change: ChangeNumber,
+    ) -> impl Future<Output = Admitted<Self::Permit<()>>> + Send;
+
     /// Records how a write that flowed ended; none where that is not known.
     fn settle(
         &self,
@@ -157,6 +165,10 @@ impl Gate for Engine {
 
     async fn too_much(&self, whole: Proposal, beyond: Vec<Beyond>) -> Admitted<Permit<()>> {
         Engine::too_much(self, whole, beyond).await.into()
+    }
+
+    async fn outcome(&self, caller: &Caller, change: ChangeNumber) -> Admitted<Permit<()>> {
+        Engine::outcome(self, caller, change).await.into()
     }
 
     async fn settle(&self, receipt: Receipt, ok: Option<bool>, words: String) {

@@ -64,6 +64,7 @@ impl<G: Gate> Session<G> {
         }
         let shape = Shape::of(&pieces, self.tx);
         let echo = if effect > Effect::Read { Echo::of(&pieces) } else { Echo::default() };
+        let rest = if effect > Effect::Read { Echo::rest(&pieces, self.tx) } else { None };
         self.remember(&proposal, unit, &pieces, shape).await?;
         let (admitted, receipt) = self.gate.admit(proposal, pieces).await;
         match admitted {
@@ -76,17 +77,55 @@ impl<G: Gate> Session<G> {
             Admitted::UpToCommit { permit, limits } => {
                 self.scales.limits = Some(limits);
                 self.receipts.push(receipt);
-                self.run_allowed(permit.spend(), last).await
+                self.carried = Carried::may(rest.is_some());
+                let went_well = self.run_allowed(permit.spend(), last).await?;
+                match (std::mem::take(&mut self.carried), rest) {
+                    (Carried::By(change), Some(rest)) => self.carry(change, key, rest).await,
+                    _ => Ok(went_well),
+                }
             }
             Admitted::Done { change, at, outcome } => {
                 self.forget_unit();
                 self.tell(change, &at, echo.steps(&outcome)).await?;
                 Ok(true)
             }
+            Admitted::Refused(Refusal::Held { change, carried: true, .. }) if !shape.inside => {
+                self.forget_unit();
+                self.end_reading().await?;
+                self.carry(change, key, echo).await
+            }
             Admitted::Refused(refusal) => {
                 self.forget_unit();
                 self.note(&refusal, key);
                 self.refuse_in(refuse::refusal(&refusal), shape).await
+            }
+        }
+    }
+
+    /// Waits for a change that nobody need be asked about, and answers `echo` with what came of
+    /// it. False where the agent got an error.
+    async fn carry(
+        &mut self,
+        change: ChangeNumber,
+        key: RequestKey,
+        echo: Echo,
+    ) -> Result<bool, Broken> {
+        // A long job reads nothing meanwhile; what it was told before must not wait as well.
+        self.output.flush().await?;
+        match self.gate.outcome(&self.caller, change).await {
+            Admitted::Done { change, at, outcome } => {
+                self.tell(change, &at, echo.steps(&outcome)).await?;
+                Ok(true)
+            }
+            Admitted::Refused(refusal) => {
+                self.note(&refusal, key);
+                self.fail(refuse::refusal(&refusal)).await?;
+                Ok(false)
+            }
+            Admitted::Allowed(_) | Admitted::UpToCommit { .. } => {
+                let words = "cannot judge: the change has no end yet";
+                self.fail(Said::error(CANNOT_JUDGE, words)).await?;
+                Ok(false)
             }
         }
     }
@@ -299,6 +338,24 @@ impl<G: Gate> Session<G> {
     }
 }
 
+/// What became of a unit that ran up to its commit and was held.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// The agent is told that it is held.
+    #[default]
+    No,
+    /// If nobody need be asked about the change, the agent waits for its end.
+    May,
+    /// It is this change, and production is rolled back; the agent has been told nothing.
+    By(ChangeNumber),
+}
+
+impl Carried {
+    fn may(may: bool) -> Carried {
+        if may { Carried::May } else { Carried::No }
+    }
+}
+
 /// A unit's steps, kept for the case that it was executed already: how many statements each
 /// piece holds, and what it answers.
 #[derive(Default)]
@@ -318,6 +375,33 @@ impl Echo {
             (piece.payload.len(), piece.steps.iter().filter_map(|step| step.echo(tag)).collect())
         });
         Echo(pieces.collect())
+    }
+
+    /// What is still to be said of a unit that ran up to its commit and is done as a change: its
+    /// one statement's end, and what follows that. None where the agent has heard more already.
+    fn rest(pieces: &[Piece], tx: Tx) -> Option<Echo> {
+        let steers = pieces.iter().any(|piece| matches!(piece.class, Class::Transaction(_)));
+        let mut judged = pieces.iter().filter(|piece| piece.is_judged());
+        let only = matches!(
+            (judged.next(), judged.next()),
+            (Some(Piece { class: Class::Write, payload, .. }), None) if payload.len() == 1
+        );
+        if !only || steers || tx != Tx::None {
+            return None;
+        }
+        let mut rest = Vec::new();
+        for piece in pieces {
+            let from = match (piece.is_judged(), rest.is_empty()) {
+                (true, _) => {
+                    piece.steps.iter().position(|step| matches!(step.kind, Kind::Execute))?
+                }
+                (false, true) => continue,
+                (false, false) => 0,
+            };
+            let steps = piece.steps[from..].iter().filter_map(|step| step.echo(NO_TAG));
+            rest.push((piece.payload.len(), steps.collect()));
+        }
+        Some(Echo(rest))
     }
 
     /// The steps with the tags of the outcome.

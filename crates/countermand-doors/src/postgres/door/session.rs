@@ -3,7 +3,7 @@
 use super::Upstream;
 use super::flight::{Broken, Line, Report};
 use super::gate::Gate;
-use super::judge::Held;
+use super::judge::{Carried, Held};
 use super::limits::Limits;
 use super::names::Names;
 use super::output::Output;
@@ -76,6 +76,8 @@ pub(super) struct Session<G: Gate> {
     pub(super) names: Names,
     pub(super) limits: Limits,
     pub(super) held: Option<Held>,
+    /// Whether the unit that runs may end as a change that nobody need be asked about.
+    pub(super) carried: Carried,
     /// Settings that change what statements mean; none where they may have changed.
     pub(super) settings: Option<BTreeMap<String, String>>,
     /// `standard_conforming_strings` was ever touched here.
@@ -143,6 +145,7 @@ impl<G: Gate> Session<G> {
             names: Names::default(),
             limits,
             held: None,
+            carried: Carried::No,
             settings: None,
             strings_touched: false,
             strings,
@@ -355,6 +358,11 @@ impl<G: Gate> Session<G> {
             return Err(Broken::Fatal(said));
         }
         self.output.put(|out| said.encode(out));
+        self.undo().await
+    }
+
+    /// Rolls back what is open in production, and forgets what was still to be said of it.
+    pub(super) async fn undo(&mut self) -> Result<(), Broken> {
         self.line.forget_withheld();
         self.pending.clear();
         if let Tx::Open(open) = self.tx {

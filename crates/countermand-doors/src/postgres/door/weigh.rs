@@ -6,6 +6,7 @@
 
 use super::flight::{Broken, Report};
 use super::gate::{Admitted, Gate, Right as _};
+use super::judge::Carried;
 use super::kept::{self, Kept};
 use super::measure::{self, Counts, Measure, Remains};
 use super::run::Ran;
@@ -19,7 +20,7 @@ use countermand_core::action::Action;
 use countermand_core::effect::Effect;
 use countermand_core::limits::{Beyond, Limits};
 use countermand_core::request::{ChangeNumber, RequestKey};
-use countermand_engine::{Images, Proposal, Weighing};
+use countermand_engine::{Images, Proposal, Refusal, Weighing};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More deferred work than this many passes brings to light counts as hiding.
@@ -230,6 +231,12 @@ impl<G: Gate> Session<G> {
     /// Says why a unit that ran does not commit.
     async fn deny<P>(&mut self, admitted: Admitted<P>, key: RequestKey) -> Result<(), Broken> {
         let said = match admitted {
+            Admitted::Refused(Refusal::Held { change, carried: true, .. })
+                if self.carried == Carried::May =>
+            {
+                self.carried = Carried::By(change);
+                return self.undo().await;
+            }
             Admitted::Refused(refusal) => {
                 self.note(&refusal, key);
                 refuse::refusal(&refusal)
