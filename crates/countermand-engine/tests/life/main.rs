@@ -5,6 +5,7 @@
 mod evidence;
 mod flows;
 mod memory;
+mod standing;
 mod take_back;
 mod world;
 
@@ -107,7 +108,7 @@ async fn in_production_a_plain_key_does_not_count() {
         placement.environment = "production".parse().unwrap();
     }
     let world = World::built(folder, installation).await;
-    let reply = world.ask_to_let_in().await;
+    let reply = world.ask_to_let_in("bot").await;
     assert!(refused(&reply).contains("security key"), "{reply:?}");
 }
 

@@ -34,6 +34,10 @@ pub(crate) struct Data {
     pub(crate) stall_restore: bool,
     /// Restores that were asked for.
     pub(crate) restores: u64,
+    /// What was done to a definition.
+    pub(crate) altered: BTreeMap<String, String>,
+    /// Runs wait before they answer.
+    pub(crate) stall_run: bool,
     /// What the run does more than its preview says.
     pub(crate) hidden_rows: u64,
 }
@@ -52,19 +56,21 @@ impl Memory {
         memory
     }
 
-    /// `drop NAME`: every table whose name begins with it.
+    /// `drop NAME`, and after that whatever tells two requests apart: every table whose name
+    /// begins with it.
     fn measure(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError> {
         let data = self.data.lock().unwrap();
         let root = payload.body.strip_prefix("drop ").ok_or_else(|| {
             TargetError::CannotJudge(format!("`{}` is not understood", payload.body))
         })?;
+        let root = root.split(' ').next().unwrap_or(root);
         let named = |object: Object, root: bool, rows: Option<u64>| Node {
             tags: data.tags.get(&object.name).cloned().unwrap_or_default(),
             fate: Becomes::Lost,
             root,
             rows,
             bytes: rows,
-            definition: Digest::of_bytes(object.name.as_bytes()),
+            definition: Digest::of(&(&object.name, data.altered.get(&object.name))),
             object,
         };
         let mut nodes = vec![named(Object::new("schema", root), true, None)];
@@ -137,13 +143,18 @@ impl Target for Memory {
             let why = "something else is there".to_owned();
             return Err(Aborted { abort: Abort::IdentityChanged, why });
         }
-        let mut data = self.data.lock().unwrap();
-        data.runs += 1;
-        data.transactions += 1;
-        let token = CommitToken {
-            fingerprint: format!("memory/{}", self.name),
-            transaction: data.transactions.to_string(),
+        let (token, stalls) = {
+            let mut data = self.data.lock().unwrap();
+            data.runs += 1;
+            data.transactions += 1;
+            let fingerprint = format!("memory/{}", self.name);
+            let transaction = data.transactions.to_string();
+            (CommitToken { fingerprint, transaction }, data.stall_run)
         };
+        while stalls && self.data.lock().unwrap().stall_run {
+            tokio::task::yield_now().await;
+        }
+        let data = self.data.lock().unwrap();
         let mut measured: Counts =
             fresh.ceiling.rows.iter().map(|(table, row)| (table.clone(), row.measured)).collect();
         let saved = restore_point(&run.restore_point, &measured);

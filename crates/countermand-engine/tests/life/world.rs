@@ -122,14 +122,18 @@ impl World {
         World { folder, clock, prod, engine }
     }
 
-    pub(crate) async fn ask_to_let_in(&self) -> Reply {
-        let act =
-            PrepareAct::AddAgent { agent: "bot".parse().unwrap(), grant: grant(), lifetime: 86400 };
+    pub(crate) async fn ask_to_let_in(&self, agent: &str) -> Reply {
+        let agent = agent.parse().unwrap();
+        let act = PrepareAct::AddAgent { agent, grant: grant(), lifetime: 86400 };
         self.sign("alice", act).await
     }
 
     pub(crate) async fn let_in(&self) {
-        let reply = self.ask_to_let_in().await;
+        self.let_in_as("bot").await;
+    }
+
+    pub(crate) async fn let_in_as(&self, agent: &str) {
+        let reply = self.ask_to_let_in(agent).await;
         assert!(matches!(reply, Reply::Done { credential: Some(_), .. }), "{reply:?}");
     }
 

@@ -28,7 +28,7 @@ const RESPELLED: [&str; 5] = [
 /// An installation with a third human, in front of a real database with a table of 1000 rows.
 pub(crate) struct Life {
     pub(crate) installation: Arc<Installation>,
-    server: ScratchServer,
+    pub(crate) server: ScratchServer,
     gateway: Gateway,
 }
 
@@ -102,7 +102,7 @@ impl Life {
     }
 
     /// A command of the agent's, which knows the door and its credential and nothing else.
-    async fn as_bot(&self, words: &[&str]) -> Ended {
+    pub(crate) async fn as_bot(&self, words: &[&str]) -> Ended {
         let mut command = countermand();
         command.args(words).args(["--target", "shop"]);
         command.arg("--door").arg(self.gateway.door().to_string());
@@ -117,7 +117,12 @@ impl Life {
 
     /// Until the trial restore point is there, before which nobody can approve.
     pub(crate) async fn prepared(&self) {
-        let change = ChangeNumber(1);
+        self.prepared_as(1).await;
+    }
+
+    /// The same of another change.
+    pub(crate) async fn prepared_as(&self, number: u64) {
+        let change = ChangeNumber(number);
         let mut command = Command::Show { change };
         loop {
             let reply = self.gateway.engine().control(command, Peer { uid: 0, pid: None }).await;
@@ -135,7 +140,7 @@ impl Life {
     }
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -328,14 +333,20 @@ async fn the_doctor_names_tables_whose_deletes_could_not_be_kept() {
 impl Life {
     /// The ledger holds, with every signature that was made.
     async fn verified(self) {
+        // One agent, two approvals, one restore.
+        self.verified_with(4).await;
+    }
+
+    /// The same, with so many signatures.
+    pub(crate) async fn verified_with(self, signatures: u64) {
         let Life { installation, server, gateway } = self;
         gateway.stop().await;
         let ledger = installation.folder().join("state/ledger");
         let (key, ledger) = (ledger.join("ledger.pub"), ledger.to_str().unwrap().to_owned());
         let said = run(&["ledger", "verify", &ledger, "--key", key.to_str().unwrap(), "--json"]);
         let report = json(&said.stdout);
-        // One agent, two approvals, one restore.
-        assert_eq!((said.code, &report["signatures"]), (0, &4.into()), "{}", said.stdout);
+        let seen = &report["signatures"];
+        assert_eq!((said.code, seen), (0, &signatures.into()), "{}", said.stdout);
         assert_eq!(report["unsigned_tail"], 0);
         server.stop().await.unwrap();
     }

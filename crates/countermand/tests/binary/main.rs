@@ -9,4 +9,5 @@ mod elsewhere;
 mod gateway;
 mod life;
 mod socket;
+mod standing;
 mod terminal;
