@@ -74,6 +74,9 @@ pub struct StandingSubject {
     pub reversibility: Reversibility,
     /// The most changes that it carries; none where only the date ends it.
     pub runs: Option<u32>,
+    /// Seconds that lie between two changes that it carries, at least: who may choose which rows
+    /// must not take a table in slices, all in one night.
+    pub apart: u64,
     /// It carries nothing from then on.
     pub until: Timestamp,
     /// The seat the signer takes each time.

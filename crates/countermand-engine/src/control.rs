@@ -200,6 +200,8 @@ pub enum PrepareAct {
 pub struct StandingTerms {
     /// The most changes; none where only the date ends it.
     pub runs: Option<u32>,
+    /// Seconds that lie between two of them, at least.
+    pub apart: u64,
     /// It ends then.
     pub until: Timestamp,
     /// The most rows of each run, by table, where other than the example's ceiling.

@@ -74,6 +74,7 @@ impl Engine {
             ceiling,
             reversibility: example.preview.reversibility.clone(),
             runs: terms.runs,
+            apart: terms.apart,
             until: terms.until,
             seat: self.seat_for(example, signer, terms.seat)?,
         })
@@ -104,6 +105,7 @@ impl Engine {
         self.key_counts(std::iter::once(&subject.scene.target), &signed)?;
         let terms = StandingTerms {
             runs: subject.runs,
+            apart: subject.apart,
             until: subject.until,
             rows: subject.ceiling.clone(),
             seat: subject.seat.clone(),
@@ -244,15 +246,20 @@ impl Engine {
         caller: &Caller,
         number: ChangeNumber,
     ) -> Result<Admission<T>, Refusal> {
-        let mut moved = self.0.moved.subscribe();
+        let (mut moved, mut freezes) = (self.0.moved.subscribe(), self.freezes());
         let ended = async {
             loop {
                 moved.borrow_and_update();
+                freezes.borrow_and_update();
                 let change = self.0.store.read(|rows| rows.change(number))?;
                 let waits = change.state.is_open() && self.is_carried(&change)?;
                 let stopped = self.is_frozen(&caller.agent, &change.request.target).is_some();
-                if !waits || stopped || moved.changed().await.is_err() {
+                if !waits || stopped {
                     return Ok::<(), StoreError>(());
+                }
+                tokio::select! {
+                    _ = moved.changed() => {}
+                    _ = freezes.changed() => {}
                 }
             }
         };
@@ -297,7 +304,7 @@ fn line(row: StandingRow, now: jiff::Timestamp) -> StandingLine {
     let state = match &row.ended {
         Some(why) => why.clone(),
         None if now >= row.subject.until => "expired".to_owned(),
-        None if !row.is_open(now) => "used up".to_owned(),
+        None if row.is_used_up() => "used up".to_owned(),
         None => "in force".to_owned(),
     };
     let StandingRow { number, signed, statement, subject, used, .. } = row;
@@ -320,7 +327,9 @@ fn carry_one(
     let change = tx.rows().change(number)?;
     let row = tx.rows().standing(standing)?;
     if !row.is_open(tx.now()) {
-        return Err(StoreError::Refused("it has ended, or has no runs left".into()));
+        return Err(StoreError::Refused(
+            "it has ended, carried another just before, or has no runs left".into(),
+        ));
     }
     row.subject.admits(&change).map_err(StoreError::Refused)?;
     tx.put_run(standing, number)?;

@@ -321,6 +321,9 @@ pub enum Standing {
         /// At most this many changes [default: as many as there are until then]
         #[arg(long, value_name = "N")]
         runs: Option<u32>,
+        /// So long between two of them, at least
+        #[arg(long, default_value = "20h", value_parser = seconds, value_name = "LENGTH")]
+        apart: u64,
         /// When it ends, within 90 days: `30d` from now, `2026-03-31` (as the day begins in UTC),
         /// or `2026-03-31T06:00:00Z`
         #[arg(long, value_name = "DATE")]

@@ -166,9 +166,9 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
             subject.change == *change && seat.as_ref().is_none_or(|_| subject.seat == *seat)
         }
         (Act::ApproveStanding(subject), PrepareAct::ApproveStanding { change, terms }) => {
-            let StandingTerms { runs, until, seat, .. } = terms;
+            let StandingTerms { runs, apart, until, seat, .. } = terms;
             subject.example == *change
-                && (subject.runs, subject.until) == (*runs, *until)
+                && (subject.runs, subject.apart, subject.until) == (*runs, *apart, *until)
                 && seat.as_ref().is_none_or(|_| subject.seat == *seat)
         }
         (Act::Reject { subject, reason }, PrepareAct::Reject { change, reason: asked }) => {

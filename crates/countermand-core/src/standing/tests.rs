@@ -58,6 +58,7 @@ fn subject() -> StandingSubject {
         ceiling: [("a".to_owned(), 100)].into(),
         reversibility: Reversibility::Restorable,
         runs: None,
+        apart: 0,
         until: Timestamp::MAX,
         seat: None,
     }

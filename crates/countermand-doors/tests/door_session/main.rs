@@ -4,6 +4,7 @@
 
 mod available;
 mod bounds;
+mod carried;
 mod evasion;
 mod existing;
 mod extended;

@@ -27,6 +27,7 @@ use postgres_protocol::message::frontend;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -47,6 +48,10 @@ pub(crate) struct TestGate {
     /// What it is weighed against.
     pub(crate) limits: Mutex<Limits>,
     pub(crate) frozen: watch::Sender<Option<String>>,
+    /// What is held is carried by standing approvals, and ends like this.
+    pub(crate) carries: Mutex<Option<Outcome>>,
+    /// It is so when it is held, and not any more when somebody waits.
+    pub(crate) forgets: AtomicBool,
 }
 
 pub(crate) struct TestPermit<T>(T);
@@ -68,6 +73,8 @@ impl TestGate {
             weighed: Mutex::default(),
             limits: Mutex::default(),
             frozen: watch::Sender::new(None),
+            carries: Mutex::default(),
+            forgets: AtomicBool::new(false),
         }
     }
 
@@ -97,7 +104,7 @@ impl TestGate {
                 Some(outcome) => {
                     Admitted::Done { change, at: "2026-01-01T00:00:00Z".to_owned(), outcome }
                 }
-                None => Admitted::Refused(refusal(change)),
+                None => Admitted::Refused(self.refusal(change)),
             };
         }
         if !proposal.approvable {
@@ -107,18 +114,18 @@ impl TestGate {
             });
         }
         held.push((key, None, proposal.clone()));
-        Admitted::Refused(refusal(ChangeNumber(held.len() as u64)))
+        Admitted::Refused(self.refusal(ChangeNumber(held.len() as u64)))
     }
-}
 
-fn refusal(change: ChangeNumber) -> Refusal {
-    Refusal::Held {
-        change,
-        summary: "destroy something".into(),
-        beyond: Vec::new(),
-        missing: vec![Missing::Peers { have: 0, need: 1 }],
-        underway: Vec::new(),
-        carried: false,
+    fn refusal(&self, change: ChangeNumber) -> Refusal {
+        Refusal::Held {
+            change,
+            summary: "destroy something".into(),
+            beyond: Vec::new(),
+            missing: vec![Missing::Peers { have: 0, need: 1 }],
+            underway: Vec::new(),
+            carried: self.carries.lock().unwrap().is_some(),
+        }
     }
 }
 
@@ -196,7 +203,12 @@ impl Gate for TestGate {
     }
 
     async fn outcome(&self, _: &Caller, change: ChangeNumber) -> Admitted<TestPermit<()>> {
-        Admitted::Refused(refusal(change))
+        let at = "2026-01-01T00:00:00Z".to_owned();
+        let carried = self.carries.lock().unwrap().clone();
+        match carried.filter(|_| !self.forgets.load(Ordering::Relaxed)) {
+            Some(outcome) => Admitted::Done { change, at, outcome },
+            None => Admitted::Refused(self.refusal(change)),
+        }
     }
 
     async fn settle(&self, (): (), ok: Option<bool>, words: String) {

@@ -63,7 +63,7 @@ CREATE TABLE standing (
     statement TEXT NOT NULL, signature TEXT NOT NULL, ended TEXT) STRICT;
 CREATE INDEX standing_agent ON standing (agent, target);
 CREATE TABLE standing_run (
-    standing INTEGER NOT NULL, change INTEGER NOT NULL,
+    standing INTEGER NOT NULL, change INTEGER NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (standing, change)) STRICT, WITHOUT ROWID;
 ";
 

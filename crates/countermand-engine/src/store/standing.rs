@@ -22,18 +22,27 @@ pub(crate) struct StandingRow {
     pub(crate) ended: Option<String>,
     /// How many changes it has carried.
     pub(crate) used: u64,
+    /// When it carried the last of them.
+    pub(crate) last: Option<Timestamp>,
 }
 
 impl StandingRow {
     /// Whether it may carry one more change now.
     pub(crate) fn is_open(&self, now: Timestamp) -> bool {
-        let left = self.subject.runs.is_none_or(|runs| self.used < u64::from(runs));
-        self.ended.is_none() && now < self.subject.until && left
+        let since = self.last.map(|last| now.duration_since(last).as_secs());
+        let apart = i64::try_from(self.subject.apart).unwrap_or(i64::MAX);
+        let rested = since.is_none_or(|seconds| seconds >= apart);
+        self.ended.is_none() && now < self.subject.until && !self.is_used_up() && rested
+    }
+
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.subject.runs.is_some_and(|runs| self.used >= u64::from(runs))
     }
 }
 
 const COLUMNS: &str = "SELECT s.number, s.signed, s.statement, s.signature, s.ended, \
-    (SELECT count(*) FROM standing_run r WHERE r.standing = s.number) FROM standing s";
+    (SELECT count(*) FROM standing_run r WHERE r.standing = s.number), \
+    (SELECT max(r.at) FROM standing_run r WHERE r.standing = s.number) FROM standing s";
 
 impl Rows<'_> {
     /// Every standing approval there ever was, newest first.
@@ -106,6 +115,7 @@ fn read(row: &Row<'_>) -> Result<StandingRow, StoreError> {
     let Act::ApproveStanding(subject) = statement.act.clone() else {
         return Err(unreadable(&"its statement is of another act"));
     };
+    let last = row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millisecond).transpose();
     Ok(StandingRow {
         number: StandingNumber(row.get(0)?),
         signed: Timestamp::from_millisecond(row.get(1)?).map_err(|e| unreadable(&e))?,
@@ -114,6 +124,7 @@ fn read(row: &Row<'_>) -> Result<StandingRow, StoreError> {
         signature: row.get(3)?,
         ended: row.get(4)?,
         used: row.get(5)?,
+        last: last.map_err(|e| unreadable(&e))?,
     })
 }
 
@@ -157,8 +168,8 @@ impl Tx<'_> {
         standing: StandingNumber,
         change: ChangeNumber,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO standing_run (standing, change) VALUES (?1, ?2)";
-        self.execute(sql, params![standing.0, change.0])?;
+        let sql = "INSERT INTO standing_run (standing, change, at) VALUES (?1, ?2, ?3)";
+        self.execute(sql, params![standing.0, change.0, self.now().as_millisecond()])?;
         Ok(())
     }
 }

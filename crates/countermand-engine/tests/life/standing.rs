@@ -5,7 +5,7 @@ use countermand_core::digest::Digest;
 use countermand_core::request::ChangeNumber;
 use countermand_core::standing::StandingNumber;
 use countermand_core::verb::postgres;
-use countermand_engine::control::{Command, PrepareAct, Reply, StandingLine, StandingTerms};
+use countermand_engine::control::{Command, PrepareAct, Reply, Scope, StandingLine, StandingTerms};
 use countermand_engine::{Admission, Caller, Home, Proposal, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -17,7 +17,8 @@ fn hours(world: &World, hours: i64) -> Timestamp {
 }
 
 fn terms(world: &World) -> StandingTerms {
-    StandingTerms { runs: None, until: hours(world, 20), rows: BTreeMap::new(), seat: None }
+    let until = hours(world, 20);
+    StandingTerms { runs: None, apart: 0, until, rows: BTreeMap::new(), seat: None }
 }
 
 fn from(change: u64, terms: StandingTerms) -> PrepareAct {
@@ -212,6 +213,52 @@ async fn two_requests_at_once_do_not_share_one_run() {
     assert_eq!(approved.len(), 1, "{approved:?}");
     assert_eq!(world.standings().await[0].state, "used up");
     world.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_table_is_not_taken_in_slices_all_in_one_night() {
+    let world = World::new().await;
+    let example = world.example().await;
+    world.stands("bob", example, StandingTerms { apart: 3600, ..terms(&world) }).await;
+    world.cool();
+    let number = held(&world.nightly(1).await.1).0;
+    world.until(number, |change| change.line.state == "executed").await;
+    world.refill(1000);
+    world.clock.advance(SignedDuration::from_secs(3590));
+    assert!(!held(&world.nightly(2).await.1).1);
+    world.clock.advance(SignedDuration::from_secs(10));
+    assert!(held(&world.nightly(3).await.1).1);
+    assert_eq!(world.standings().await[0].state, "in force");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_changes_nothing_and_the_next_is_told() {
+    let world = World::new().await;
+    let example = world.example().await;
+    world.stands("bob", example, terms(&world)).await;
+    let (caller, asked) = world.nightly(1).await;
+    let number = held(&asked).0;
+    let gone = world.ends(&caller, number);
+    let short = std::time::Duration::from_millis(50);
+    assert!(tokio::time::timeout(short, gone).await.is_err(), "it cools");
+    assert_eq!(held(&world.nightly(1).await.1), (number, true), "the same request waits too");
+    world.cool();
+    world.until(number, |change| change.line.state == "executed").await;
+    assert!(matches!(world.nightly(1).await.1, Admission::Done { .. }));
+}
+
+#[tokio::test]
+async fn frozen_nothing_is_carried_and_nobody_waits() {
+    let world = World::new().await;
+    let example = world.example().await;
+    world.stands("bob", example, terms(&world)).await;
+    let (caller, asked) = world.nightly(1).await;
+    let number = held(&asked).0;
+    let freeze = Command::Freeze { what: Scope::Everything, reason: "an incident".to_owned() };
+    let (told, _) = tokio::join!(world.ends(&caller, number), world.engine.control(freeze, NOBODY));
+    assert_eq!(held(&told).0, number);
+    world.cool();
+    assert_eq!(world.prod.data.lock().unwrap().runs, 0);
 }
 
 #[tokio::test]

@@ -14,9 +14,10 @@ use jiff::Timestamp;
 pub(super) fn run(global: &Global, arguments: Standing) -> Result<Exit, Failure> {
     let mut client = Client::connect(global)?;
     match arguments {
-        Standing::Approve { change, runs, until, rows, seat, signer } => {
+        Standing::Approve { change, runs, apart, until, rows, seat, signer } => {
             let until = until.seen_from(Timestamp::now()).map_err(Failure::usage)?;
-            let terms = StandingTerms { runs, until, rows: rows.into_iter().collect(), seat };
+            let terms =
+                StandingTerms { runs, apart, until, rows: rows.into_iter().collect(), seat };
             let act = PrepareAct::ApproveStanding { change: ChangeNumber(change), terms };
             signed(global, &mut client, &signer, act)
         }

@@ -2,6 +2,7 @@
 
 use super::{Page, escape};
 use countermand_core::standing::StandingSubject;
+use jiff::SignedDuration;
 
 /// For what it is, beside the example: whose requests, how often, how long, and what may differ.
 pub(crate) fn terms(page: &mut Page, subject: &StandingSubject, open: &[String]) {
@@ -14,6 +15,8 @@ pub(crate) fn terms(page: &mut Page, subject: &StandingSubject, open: &[String])
     page.field("until", &format!("{:.0}", subject.until));
     let runs = subject.runs.map_or("any number".to_owned(), |runs| format!("at most {runs}"));
     page.field("runs", &runs);
+    let apart = SignedDuration::from_secs(i64::try_from(subject.apart).unwrap_or(i64::MAX));
+    page.field("apart", &format!("{apart:#} between two runs, at least"));
     for (table, rows) in &subject.ceiling {
         page.field("each", &format!("at most {rows} rows of {}", escape::line(table)));
     }

@@ -16,7 +16,7 @@ async fn nights() -> Life {
 
 /// Both humans sign for what change 1 asks, of up to 400 rows.
 async fn signed(life: &Life) {
-    let words = ["standing", "approve", "1", "--until", "30d", "--runs", "5"];
+    let words = ["standing", "approve", "1", "--until", "30d", "--runs", "5", "--apart", "1s"];
     let most = ["--rows", "billing.invoices=400", "--typed", "1 400"];
     let words = [&words[..], &most].concat();
     let own = life.sign("alice", &words).await;
