@@ -1,5 +1,7 @@
 //! `doctor --consistency`: every change recomputed from the ledger, and compared with the store.
 
+mod standings;
+
 use crate::control::Consistency;
 use crate::engine::Engine;
 use crate::record;
@@ -8,12 +10,13 @@ use countermand_core::change::{Change, Recorded};
 use countermand_core::request::ChangeNumber;
 use countermand_ledger::leaf::Leaf;
 use countermand_ledger::text::{Digest, SealedText};
+use standings::Told;
 use std::collections::BTreeMap;
 
 impl Engine {
     /// Recomputes every change from the ledger's own bytes.
     pub(crate) fn consistency(&self) -> Result<Consistency, StoreError> {
-        let Moment { lines, sealed, changes } = self.0.store.read_at_once(Moment::of)?;
+        let Moment { lines, sealed, changes, standings } = self.0.store.read_at_once(Moment::of)?;
         let texts = self.opened_texts(sealed);
         let mut found = Consistency {
             changes: 0,
@@ -22,13 +25,21 @@ impl Engine {
             differences: Vec::new(),
         };
         let mut histories: BTreeMap<ChangeNumber, Vec<Recorded>> = BTreeMap::new();
+        let mut told = Told::default();
         for (index, line) in lines.iter().enumerate() {
             match Leaf::parse(line.as_bytes()) {
                 Err(error) => found.differences.push(format!("entry {index}: {error}")),
                 Ok(leaf) if leaf.index() != index as u64 => {
                     found.differences.push(format!("entry {index} says it is {}", leaf.index()));
                 }
-                Ok(leaf) => collect(&leaf, &texts, &mut histories, &mut found.differences),
+                Ok(leaf) => {
+                    told.read(&leaf);
+                    let event = collect(&leaf, &texts, &mut found.differences);
+                    if let Some((number, recorded)) = event {
+                        told.happened(number, &recorded);
+                        histories.entry(number).or_default().push(recorded);
+                    }
+                }
             }
         }
         for stored in changes {
@@ -39,6 +50,7 @@ impl Engine {
         for number in histories.keys() {
             found.differences.push(format!("change {number} is in the ledger, not in the store"));
         }
+        found.differences.extend(told.differences(&standings));
         Ok(found)
     }
 
@@ -68,6 +80,7 @@ struct Moment {
     lines: Vec<String>,
     sealed: Vec<String>,
     changes: Vec<Stored>,
+    standings: standings::Stored,
 }
 
 impl Moment {
@@ -80,7 +93,7 @@ impl Moment {
         };
         let changes = rows.numbers(false)?.into_iter().map(stored);
         let changes = changes.collect::<Result<_, StoreError>>()?;
-        Ok(Moment { lines, sealed, changes })
+        Ok(Moment { lines, sealed, changes, standings: standings::Stored::of(rows)? })
     }
 }
 
@@ -108,14 +121,14 @@ fn compare(stored: &Stored, history: &[Recorded], found: &mut Consistency) {
 /// Texts with their digests, by entry and name.
 type Texts = BTreeMap<u64, BTreeMap<String, (Digest, Vec<u8>)>>;
 
+/// The event of a change that an entry tells, if it tells one.
 fn collect(
     leaf: &Leaf,
     texts: &Texts,
-    histories: &mut BTreeMap<ChangeNumber, Vec<Recorded>>,
     differences: &mut Vec<String>,
-) {
+) -> Option<(ChangeNumber, Recorded)> {
     if !leaf.kind().starts_with("change.") {
-        return;
+        return None;
     }
     let index = leaf.index();
     let number = leaf.body().get("change").and_then(serde_json::Value::as_u64).map(ChangeNumber);
@@ -124,8 +137,9 @@ fn collect(
     let own = own.map(|(name, (_, text))| (name.clone(), text.clone())).collect();
     let event = record::event_of(leaf.kind(), leaf.at(), leaf.body(), &own);
     match (number, event) {
-        (Some(number), Ok(event)) => histories.entry(number).or_default().push(event),
+        (Some(number), Ok(event)) => return Some((number, event)),
         (None, _) => differences.push(format!("entry {index}: it names no change")),
         (_, Err(why)) => differences.push(format!("entry {index}: {why}")),
     }
+    None
 }

@@ -79,7 +79,8 @@ async fn what_waited_and_was_not_carried_is_held() {
     // It was carried when it was held, and is not any more.
     stand.gate.forgets.store(true, std::sync::atomic::Ordering::Relaxed);
     for sql in [MANY, ODD, WHOLE] {
-        let ran = stand.psql_on(&format!("{sql};\ninsert into orders values (5000, 'after')")).await;
+        let ran =
+            stand.psql_on(&format!("{sql};\ninsert into orders values (5000, 'after')")).await;
         assert!(ran.stderr.contains("held as change"), "{sql}: {}", ran.stderr);
         assert!(ran.stderr.contains("writes nothing else"), "{sql}: {}", ran.stderr);
         is_untouched(&stand).await;

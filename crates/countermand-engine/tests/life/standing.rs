@@ -448,3 +448,44 @@ async fn alone_in_an_installation_a_sponsor_confirms_beforehand() {
     world.clock.advance(SignedDuration::from_secs(540));
     world.until(number, |change| change.line.state == "executed").await;
 }
+
+#[tokio::test]
+async fn a_store_that_tells_otherwise_than_the_ledger_is_seen() {
+    let world = World::new().await;
+    let example = world.example().await;
+    world.stands("bob", example, terms(&world)).await;
+    let number = held(&world.nightly(1).await.1).0;
+    world.until(number, |change| !change.approvals.is_empty()).await;
+    world.is_whole().await;
+    world.revoke(1).await;
+    world.is_whole().await;
+    let store = rusqlite::Connection::open(world.folder.path().join("state/store.sqlite")).unwrap();
+    for (damage, repair, differs) in [
+        ("UPDATE standing SET ended = NULL", "UPDATE standing SET ended = 'x'", "1 is not as"),
+        ("DELETE FROM standing_run", "INSERT INTO standing_run VALUES (1, 2, 0)", "carried is not"),
+        (
+            "UPDATE standing SET statement = replace(statement, '1100', '9999')",
+            "UPDATE standing SET statement = replace(statement, '9999', '1100')",
+            "1 is not as",
+        ),
+        ("DELETE FROM standing", "", "1 is not in the store"),
+    ] {
+        store.execute_batch(damage).unwrap();
+        let found = world.consistency().await.differences;
+        assert!(found.iter().any(|words| words.contains(differs)), "{damage}: {found:?}");
+        store.execute_batch(repair).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_was_widened_in_the_store_carries_nothing() {
+    let world = World::new().await;
+    let example = world.example().await;
+    world.stands("bob", example, terms(&world)).await;
+    let store = rusqlite::Connection::open(world.folder.path().join("state/store.sqlite")).unwrap();
+    store
+        .execute_batch("UPDATE standing SET statement = replace(statement, '1100', '9999')")
+        .unwrap();
+    world.refill(1500);
+    assert!(!held(&world.nightly(1).await.1).1, "its signature no longer holds");
+}
