@@ -322,6 +322,10 @@ fn ssh_sign(key: &Path, statement: &[u8]) -> Result<String, Failure> {
 mod tests {
     use super::*;
     use crate::show::change::tests::sample;
+    use countermand_core::radius::Reversibility;
+    use countermand_doors::postgres::unit::UnitStatement;
+    use jiff::Timestamp;
+    use std::collections::BTreeMap;
 
     fn statement(change: &ChangeView, signer: &str) -> Statement {
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
@@ -377,6 +381,69 @@ mod tests {
         let mut other_body = sample();
         other_body.body.push(' ');
         assert!(check(&text, &"bob".parse().unwrap(), &approve, Some(&other_body)).is_err());
+    }
+
+    fn nightly() -> ChangeView {
+        let sql = "DELETE FROM billing.invoices WHERE day < '2026-01-01'";
+        let unit =
+            Unit { statements: vec![UnitStatement::new(sql, Vec::new())], ..Unit::default() };
+        let payload = unit.to_payload();
+        let mut change = sample();
+        change.preview.identity.payload = payload.digest();
+        (change.kind, change.body, change.payload) = (payload.kind, payload.body, payload.text);
+        change
+    }
+
+    #[test]
+    fn a_standing_approval_is_of_what_is_shown_and_no_wider_than_was_asked_for() {
+        let change = nightly();
+        let until = "2026-02-01T00:00:00Z".parse().unwrap();
+        let table = change.preview.ceiling.rows.keys().next().unwrap().clone();
+        let rows = BTreeMap::from([(table, 400)]);
+        let terms = StandingTerms { runs: Some(3), apart: 3600, until, rows, seat: None };
+        let asked =
+            PrepareAct::ApproveStanding { change: change.line.number, terms: terms.clone() };
+        let limits = change.preview.ceiling.rows.iter().map(|(table, row)| (table, row.limit));
+        let mut ceiling: BTreeMap<String, u64> =
+            limits.map(|(table, limit)| (table.clone(), limit)).collect();
+        ceiling.extend(terms.rows.clone());
+        let subject = StandingSubject {
+            example: change.line.number,
+            requester: change.line.agent.clone(),
+            sponsor: change.line.sponsor.clone(),
+            shape: unit_of(&change).unwrap().to_payload().shape.unwrap(),
+            scene: Scene::from(&change.preview.identity),
+            ceiling,
+            reversibility: change.preview.reversibility.clone(),
+            runs: Some(3),
+            apart: 3600,
+            until,
+            seat: None,
+        };
+        let signed = |subject: StandingSubject| {
+            let act = Act::ApproveStanding(subject);
+            let statement = Statement { act, ..statement(&change, "bob") };
+            let text = String::from_utf8(statement.to_bytes()).unwrap();
+            check(&text, &"bob".parse().unwrap(), &asked, Some(&change))
+        };
+        assert!(signed(subject.clone()).is_ok());
+        let wider: [fn(&mut StandingSubject); 10] = [
+            |s| s.runs = None,
+            |s| s.apart = 1,
+            |s| s.until = Timestamp::MAX,
+            |s| s.ceiling.values_mut().for_each(|most| *most += 1),
+            |s| s.ceiling.extend([("billing.other".to_owned(), 1)]),
+            |s| s.shape = Digest::of(&"DELETE FROM billing.invoices"),
+            |s| s.example = ChangeNumber(1),
+            |s| s.requester = "bot2".parse().unwrap(),
+            |s| s.scene.fingerprint.push('1'),
+            |s| s.reversibility = Reversibility::Restorable,
+        ];
+        for (index, widen) in wider.into_iter().enumerate() {
+            let mut subject = subject.clone();
+            widen(&mut subject);
+            assert!(signed(subject).is_err(), "{index}");
+        }
     }
 
     #[test]
