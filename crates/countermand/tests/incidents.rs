@@ -54,8 +54,8 @@ struct Rejected {
     reason: String,
     /// Each is told the reason.
     again: Vec<String>,
-    /// The same in other words is another request: held anew, and the agent's reviewers see both.
-    respelled: Vec<String>,
+    /// Another way to the same end is another request: held anew, and the agent's reviewers see both.
+    reworded: Vec<String>,
 }
 
 fn incidents() -> Vec<Incident> {
@@ -229,7 +229,7 @@ async fn say_no(production: &Production, guard: &Guard, incident: &Incident, no:
         let told = on(&production.server, &guard.agent, act).await.stderr;
         assert!(told.contains(&no.reason), "{name}: {told}");
     }
-    for act in &no.respelled {
+    for act in &no.reworded {
         let told = on(&production.server, &guard.agent, act).await.stderr;
         assert!(told.contains("held as change"), "{name}: {act}: {told}");
     }
