@@ -84,9 +84,13 @@ impl Engine {
         // What looks harmless is measured too: a view's function can write.
         let weighs =
             proposal.measurable && !self.is_read(&proposal) && !self.is_disposable(&proposal);
+        let by_name = || self.decide_by_name(&proposal, unmeasured(&proposal.actions, &[]));
+        let destroys = proposal.actions.iter().any(|action| action.effect() > Effect::Write);
         let decision = match weighs {
+            // However small it turns out to be, what is never allowed is not run to find out.
+            true if destroys && matches!(by_name(), Decision::Forbid { .. }) => by_name(),
             true => self.decide_by_name(&proposal, Measured::Within),
-            false => self.decide_by_name(&proposal, unmeasured(&proposal.actions, &[])),
+            false => by_name(),
         };
         if weighs && matches!(decision, Decision::Allow { .. }) {
             let told = self.let_run(&proposal, act).await;
@@ -246,11 +250,14 @@ impl Engine {
         beyond: &[Beyond],
     ) -> Result<Admission<T>, Refusal> {
         let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
-        let known = self.0.store.read(|rows| rows.latest_of(key));
-        if let Some(change) = known.map_err(|error| unavailable(&error))?
-            && let Some(admission) = self.told(&change, &proposal.caller).await?
-        {
-            return Ok(admission);
+        // What cannot be approved has no key of its own, and is told no other request's outcome.
+        if proposal.approvable {
+            let known = self.0.store.read(|rows| rows.latest_of(key));
+            if let Some(change) = known.map_err(|error| unavailable(&error))?
+                && let Some(admission) = self.told(&change, &proposal.caller).await?
+            {
+                return Ok(admission);
+            }
         }
         if !proposal.approvable {
             let summary = by_name(proposal);

@@ -107,12 +107,77 @@ async fn an_exception_block_has_a_number_that_is_found() {
 }
 
 #[tokio::test]
-async fn a_snapshot_of_its_own_changes_nothing() {
+async fn what_has_a_snapshot_of_its_own_is_not_searched() {
     let stand = stand().await;
-    let script = "begin isolation level serializable;\nselect count(*) from lines;\n\
+    let script = "begin isolation level repeatable read;\nselect count(*) from lines;\n\
                   delete from orders where id = 8;\ncommit;";
-    flows(&stand, script).await;
-    assert_eq!(kept(&stand, "public.lines"), (0, 4));
+    let ran = stand.psql(script).await;
+    assert!(ran.stderr.contains("held as change 1"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn tables_that_share_what_may_be_kept_do_not_hide_each_other() {
+    let stand = stand().await;
+    let owner = "set role shop_owner;
+        create table a (id int primary key, n int); create table b (id int primary key, n int);
+        insert into a values (1, 1); insert into b values (1, 1);
+        grant select, insert, update on a, b to session_role;";
+    stand.server.psql_in("shop", owner).await.unwrap();
+    let script = "begin;\n\
+        insert into a select id, 666 from a where id = 1 on conflict (id) do update set n = excluded.n;\n\
+        insert into b select id, 666 from b where id = 1 on conflict (id) do update set n = excluded.n;\n\
+        commit;";
+    let mut flowed = 0;
+    for most in (50..=300).step_by(10) {
+        stand.gate.limits.lock().unwrap().kept_bytes = most;
+        let told = stand.psql_on(script).await.stderr;
+        if told.is_empty() {
+            assert_eq!(
+                (kept(&stand, "public.a"), kept(&stand, "public.b")),
+                ((1, 0), (1, 0)),
+                "{most}"
+            );
+            stand.server.psql_in("shop", "update a set n = 1; update b set n = 1").await.unwrap();
+            flowed += 1;
+        }
+        assert_eq!(
+            stand.truth("select count(*) from b where n = 666").await,
+            "0",
+            "{most}: {told}"
+        );
+    }
+    assert!(flowed > 0, "nothing was small enough");
+}
+
+#[tokio::test]
+async fn rows_that_others_take_away_do_not_stand_for_those_that_were_changed() {
+    let stand = stand().await;
+    // Its own subtransaction's lock makes the server mark the lines with a number of several.
+    let script = "begin;\nselect id from orders where id = 1;\nsavepoint s;\n\
+                  select id from lines where order_id = 8 for key share;\nrelease s;\n\
+                  delete from orders where id = 8;\ncommit;";
+    let told = stand.psql_on(script).await.stderr;
+    match told.is_empty() {
+        true => assert_eq!(kept(&stand, "public.lines"), (0, 4)),
+        false => {
+            assert_eq!(stand.truth("select count(*) from lines where order_id = 8").await, "4")
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_name_for_two_tables_is_two_roots() {
+    let stand = stand().await;
+    let owner = "create schema other authorization shop_owner; set role shop_owner;
+        create table other.hints (id int primary key); insert into other.hints values (1);
+        grant usage on schema other to session_role;
+        grant select, update, delete on other.hints to session_role;";
+    stand.server.psql_in("shop", owner).await.unwrap();
+    let script = "begin;\ndelete from hints where id = 1;\nset local search_path = other;\n\
+                  delete from hints where id = 1;\ncommit;";
+    let told = stand.psql_on(script).await.stderr;
+    assert!(told.contains("held"), "{told}");
+    assert!(matches!(beyond(&stand)[..], [Beyond::Roots { named: 2, .. }]), "{:?}", beyond(&stand));
 }
 
 #[tokio::test]

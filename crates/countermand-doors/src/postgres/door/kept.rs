@@ -56,6 +56,22 @@ impl Kept {
         self.like(self.asked.deletes, taken)
     }
 
+    /// Whether these are the same versions of rows.
+    pub(super) fn is_of(&self, other: &Kept) -> bool {
+        let versions = |kept: &Kept| -> BTreeSet<Vec<Option<Bytes>>> {
+            kept.rows.iter().filter_map(|row| row.get(..SYSTEM)).map(<[_]>::to_vec).collect()
+        };
+        versions(self) == versions(other)
+    }
+
+    /// Where its rows are, as the server reads an array.
+    pub(super) fn places_as_text(&self) -> String {
+        let places = self.rows.iter().filter_map(|row| version(row));
+        let places: Vec<String> =
+            places.map(|(_, place)| format!("\"{}\"", words(place))).collect();
+        format!("{{{}}}", places.join(","))
+    }
+
     /// The numbers of the transactions that wrote the rows.
     pub(super) fn writers(&self) -> impl Iterator<Item = u32> {
         self.rows.iter().filter_map(|row| writer(row))
@@ -68,6 +84,14 @@ impl Kept {
         let place = |name: &String| own.iter().position(|column| column.name == *name);
         names.iter().map(place).collect()
     }
+}
+
+/// How many relations were named by statements that delete rows of them. A name alone is not one:
+/// it can mean another relation later.
+pub(super) fn relations_that_lose(kept: &[Kept]) -> u64 {
+    let losing = kept.iter().filter(|kept| kept.asked.deletes && !kept.rows.is_empty());
+    let named = losing.filter_map(|kept| kept.columns.get(SYSTEM).map(|column| column.table));
+    named.collect::<BTreeSet<u32>>().len() as u64
 }
 
 /// The number of the transaction that wrote a version.

@@ -32,7 +32,7 @@ SELECT NULL::pg_catalog.text,
      AND k.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'),
   pg_catalog.current_setting('track_counts'),
   (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors c WHERE c.is_holdable)::pg_catalog.text,
-  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  pg_catalog.current_setting('transaction_isolation'), NULL, NULL, NULL, NULL, NULL, NULL, NULL,
   pg_catalog.pg_stat_force_next_flush()::pg_catalog.text
 UNION ALL
 SELECT r.oid::pg_catalog.text,
@@ -42,7 +42,7 @@ SELECT r.oid::pg_catalog.text,
   (SELECT pg_catalog.json_agg(a.attname)::pg_catalog.text FROM pg_catalog.pg_index i
    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
      AND a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[])
-   WHERE i.indrelid OPERATOR(pg_catalog.=) r.oid AND i.indisprimary),
+   WHERE i.indrelid OPERATOR(pg_catalog.=) COALESCE(r.root, r.oid) AND i.indisprimary),
   (SELECT pg_catalog.json_agg(a.attname)::pg_catalog.text FROM pg_catalog.pg_attribute a
    WHERE a.attrelid OPERATOR(pg_catalog.=) r.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''),
   (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits h
@@ -108,6 +108,8 @@ pub(super) struct Measure {
     odd: Vec<String>,
     /// Something deferred may defer more.
     pub(super) defers: bool,
+    /// It does not see what was committed since it began.
+    fixed_snapshot: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +147,13 @@ pub(super) struct Wanted {
     pub(super) size: u64,
 }
 
+impl Wanted {
+    /// Whether its rows can be read without those of other parts of what it is a part of.
+    pub(super) fn is_read_alone(&self) -> bool {
+        self.readable.starts_with("ONLY ")
+    }
+}
+
 /// The answer is not of the form that was asked for.
 #[derive(Debug, thiserror::Error)]
 #[error("the server's counters cannot be read")]
@@ -169,7 +178,8 @@ impl Measure {
     }
 
     fn transaction(&mut self, row: [Option<String>; 14]) -> Result<(), Unreadable> {
-        let [_, number, numbers, counts, holdable, ..] = row;
+        let [_, number, numbers, counts, holdable, isolation, ..] = row;
+        self.fixed_snapshot = isolation.as_deref() != Some("read committed");
         let number = number.map(|number| number.parse()).transpose();
         self.transaction = number.map_err(|_| Unreadable)?;
         for number in strings(numbers)? {
@@ -322,6 +332,16 @@ impl Measure {
     /// Rows updated or deleted in all.
     pub(super) fn changed(&self) -> u64 {
         self.relations.values().map(|r| r.tally.changed()).fold(0, u64::saturating_add)
+    }
+
+    /// Whether it did anything that is never small.
+    pub(super) fn is_odd(&self) -> bool {
+        !self.odd.is_empty()
+    }
+
+    /// Whether it does not see what was committed since it began.
+    pub(super) fn fixed_snapshot(&self) -> bool {
+        self.fixed_snapshot
     }
 
     /// Tables that were changed otherwise than what is kept of them says.

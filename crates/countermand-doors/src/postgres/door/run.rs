@@ -162,6 +162,7 @@ impl<G: Gate> Session<G> {
         self.forget_counts();
         self.pending.push(Step::own("BEGIN"));
         self.tx = Tx::Open(Open { ours: true, wrote: true, ..Open::default() });
+        self.hurry();
         self.write(piece, ran).await
     }
 
@@ -239,6 +240,9 @@ impl<G: Gate> Session<G> {
                 let writes = piece.writes();
                 self.unguard(open);
                 self.update(|open| open.wrote |= writes);
+                if writes {
+                    self.hurry();
+                }
                 self.write(piece, ran).await?;
             }
             Class::Transaction(transaction) => {

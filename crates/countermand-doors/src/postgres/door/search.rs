@@ -39,11 +39,19 @@ impl<G: Gate> Session<G> {
     ) -> Result<Option<String>, Broken> {
         let wanted = measure.wanted(kept);
         // What is too much anyway is not searched for.
-        let (Some(first), true) = (measure.number(), measure.changed() <= limits.rows) else {
+        let small = measure.changed() <= limits.rows && !measure.is_odd();
+        let (Some(first), true) = (measure.number(), small && !wanted.is_empty()) else {
             return Ok(None);
         };
-        if wanted.is_empty() {
-            return Ok(None);
+        if measure.fixed_snapshot() {
+            // What others committed since is not seen there, and would be taken for its own doing.
+            return Ok(Some(format!("{NOT_FOUND}: its isolation is stricter than READ COMMITTED")));
+        }
+        if let Some(part) = wanted.iter().find(|table| !table.is_read_alone()) {
+            let name = &part.name;
+            return Ok(Some(format!(
+                "{NOT_FOUND}: the session role may not read {name} by itself"
+            )));
         }
         if let Some(large) = wanted.iter().find(|table| table.size > limits.searched_bytes) {
             let Wanted { name, size, .. } = large;
@@ -71,7 +79,6 @@ impl<G: Gate> Session<G> {
         measure.wrote_as(&live.iter().flat_map(Kept::writers).collect());
         let questions = wanted.iter().map(|table| keep(&superseded(table, numbers), most));
         let report = beside.ask(questions.chain([Step::sync()]).collect()).await;
-        beside.line.writer.terminate().await;
         let mut found = match report.and_then(|report| answers(report, wanted.len())) {
             Ok(found) => found,
             Err(why) => return Ok(Some(why)),
@@ -79,6 +86,16 @@ impl<G: Gate> Session<G> {
         // Rows that it has only locked are among them, and what others are at.
         if let Some(doubt) = self.let_go(measure, Seen::default(), &mut found).await? {
             return Ok(Some(doubt));
+        }
+        // What it does not see because somebody else has removed it meanwhile is gone beside too.
+        let questions = wanted.iter().zip(&found);
+        let questions = questions.map(|(table, found)| keep(&again(table, numbers, found), most));
+        let report = beside.ask(questions.chain([Step::sync()]).collect()).await;
+        beside.line.writer.terminate().await;
+        match report.and_then(|report| answers(report, wanted.len())) {
+            Ok(again) if again.iter().zip(&found).all(|(again, found)| again.is_of(found)) => {}
+            Ok(_) => return Ok(Some(format!("{NOT_FOUND}: others were at the same rows"))),
+            Err(why) => return Ok(Some(why)),
         }
         for ((table, live), found) in wanted.iter().zip(live).zip(found) {
             if let Err(why) = settle(table, &live, found, measure.numbers(), kept) {
@@ -93,7 +110,13 @@ impl<G: Gate> Session<G> {
     /// that would hide rows is an error there.
     async fn beside(&mut self) -> Result<Beside, String> {
         let Upstream { address, login, settings, .. } = &self.upstream;
-        let own = [("default_transaction_read_only", "on"), ("row_security", "off")];
+        // Whoever waits here makes its own transaction, and everybody behind it, wait.
+        let own = [
+            ("default_transaction_read_only", "on"),
+            ("row_security", "off"),
+            ("lock_timeout", "500"),
+            ("statement_timeout", "10000"),
+        ];
         let mut settings: BTreeMap<String, String> = settings.clone();
         settings.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let name = format!("countermand {} {} search", self.caller.agent, self.caller.session);
@@ -182,6 +205,18 @@ fn superseded(table: &Wanted, numbers: Numbers) -> String {
     )
 }
 
+/// As [`superseded`], of these rows alone: which of them are there still.
+fn again(table: &Wanted, numbers: Numbers, found: &Kept) -> String {
+    let Wanted { oid, readable, .. } = table;
+    format!(
+        "SELECT x.tableoid, x.ctid, x.xmin, 0, 0 FROM {readable} x \
+         WHERE x.tableoid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid \
+         AND x.ctid OPERATOR(pg_catalog.=) ANY ('{}'::pg_catalog.tid[]) AND {}",
+        found.places_as_text(),
+        numbers.in_progress("x.xmax")
+    )
+}
+
 /// A question whose rows are kept, in binary.
 fn keep(sql: &str, most: u64) -> Step {
     let asked = Asked { sets: BTreeSet::new(), deletes: false, most };
@@ -202,7 +237,9 @@ fn answers(report: Report, questions: usize) -> Result<Vec<Kept>, String> {
     if let Some(error) = &report.error {
         return Err(format!("{NOT_FOUND}: {error}"));
     }
-    if report.kept.len() == questions && report.kept.iter().all(Kept::is_whole) {
+    // They share what may be kept: a later one can be cut short by those before it.
+    let whole = report.kept.iter().all(|kept| report.kept_bytes <= kept.asked.most);
+    if whole && report.kept.len() == questions {
         return Ok(report.kept);
     }
     Err(format!("{NOT_FOUND}: they take more than may be kept"))

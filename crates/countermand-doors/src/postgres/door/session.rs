@@ -21,6 +21,7 @@ use countermand_engine::Caller;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What gives SQL its class. A parameter, so that a test can show what still holds when it is
@@ -100,8 +101,8 @@ pub(super) struct Session<G: Gate> {
     pub(super) counts_are_old: bool,
     /// Writes whose end is not known yet.
     pub(super) receipts: Vec<G::Receipt>,
-    /// When the open transaction first wrote.
-    pub(super) wrote_at: Option<Instant>,
+    /// When the open transaction must have ended; none where it holds nothing that others write.
+    pub(super) due: watch::Sender<Option<Instant>>,
     /// Whether something of the agent's runs, which a cancel may stop.
     pub(super) busy: Arc<AtomicBool>,
     /// For a second connection to the target.
@@ -157,7 +158,7 @@ impl<G: Gate> Session<G> {
             stale: false,
             counts_are_old: false,
             receipts: Vec::new(),
-            wrote_at: None,
+            due: watch::Sender::new(None),
             busy,
             upstream,
             batch: Vec::new(),
@@ -168,14 +169,19 @@ impl<G: Gate> Session<G> {
 
     /// Serves the agent until it leaves or must.
     pub(super) async fn serve(&mut self) -> Result<(), Broken> {
+        let mut due = self.due.subscribe();
         loop {
-            let due = self.due()?;
+            self.rest();
             tokio::select! {
                 biased;
                 frame = self.input.receive() => {
                     let frame = frame.map_err(client)?;
                     self.busy.store(true, Ordering::Relaxed);
-                    let taken = self.take(frame).await;
+                    let taken = tokio::select! {
+                        biased;
+                        late = lapse(&mut due) => Err(late),
+                        taken = self.take(frame) => taken,
+                    };
                     // A session that breaks here was at work, and stays so for whoever ends it.
                     if !matches!(&taken, Err(broken) if !matches!(broken, Broken::Terminated)) {
                         self.busy.store(false, Ordering::Relaxed);
@@ -184,7 +190,7 @@ impl<G: Gate> Session<G> {
                 }
                 // Notifications, and the end of the connection.
                 news = self.line.reader.stream() => self.news(news)?,
-                late = lapse(due) => return Err(late),
+                late = lapse(&mut due) => return Err(late),
             }
             if !self.input.has_more() {
                 self.output.flush().await?;
@@ -364,6 +370,8 @@ impl<G: Gate> Session<G> {
     /// Rolls back what is open in production, and forgets what was still to be said of it.
     pub(super) async fn undo(&mut self) -> Result<(), Broken> {
         self.line.forget_withheld();
+        // A question among them is not prepared then.
+        self.planned.forget();
         self.pending.clear();
         if let Tx::Open(open) = self.tx {
             self.roll_back("refused").await?;

@@ -192,6 +192,7 @@ impl<G: Gate> Session<G> {
         measure.wrote_as(&scales.numbers);
         measure.take_off(&scales.undone);
         let mut doubt = self.let_go(&measure, seen, &mut scales.kept).await?;
+        let asked_to_delete = kept::relations_that_lose(&scales.kept);
         // What cascades and triggers change is searched for; what hides is not.
         if doubt.is_none() && !scales.hides {
             let limits = scales.limits.unwrap_or_default();
@@ -200,7 +201,7 @@ impl<G: Gate> Session<G> {
         let mut written =
             measure.written(&scales.kept, scales.partial || scales.statements.len() > 1);
         written.odd.extend(doubt);
-        written.roots = roots(&scales.actions);
+        written.roots = roots(&scales.actions).max(asked_to_delete);
         let whole = self.whole(&scales);
         let images = match measure.is_empty() {
             true => None,
