@@ -140,3 +140,26 @@ async fn a_transaction_that_writes_is_cut_after_a_while_however_busy() {
     let ran = stand.psql(&format!("{read}{short}{short}select 'done';")).await;
     assert!(ran.stdout.contains("read") && ran.stdout.contains("done"), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn rows_that_do_not_come_and_rows_that_nobody_reads_hold_no_lock_for_long() {
+    let stand = Stand::patient_for(Duration::from_secs(2)).await;
+    let free = "set lock_timeout = '20s'; update orders set note = 'free' where id = 1";
+    let mut raw = Raw::connect(&stand).await;
+    raw.message(b'Q', b"begin; update orders set note = 'x' where id = 1\0");
+    assert_eq!(raw.answers().await.last().unwrap(), "Z T");
+    raw.message(b'Q', b"copy log from stdin\0");
+    raw.send().await;
+    assert_eq!(raw.until(b'G').await, ["G"]);
+    stand.truth(free).await;
+    assert_eq!(raw.until(b'E').await, ["E 25P04"]);
+    assert_eq!(stand.truth("select note from orders where id = 1").await, "free");
+    // The answer is far larger than what waits between two who talk.
+    let mut raw = Raw::connect(&stand).await;
+    raw.message(b'Q', b"begin; update orders set note = 'x' where id = 1\0");
+    assert_eq!(raw.answers().await.last().unwrap(), "Z T");
+    raw.message(b'Q', b"select repeat('x', 100000) from generate_series(1, 2000)\0");
+    raw.send().await;
+    stand.truth(free).await;
+    assert_eq!(stand.truth("select note from orders where id = 1").await, "free");
+}
