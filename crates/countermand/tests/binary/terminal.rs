@@ -25,7 +25,9 @@ impl Terminal {
     pub(crate) fn start(command: &Command) -> Terminal {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<String> = words.map(|word| quoted(word.to_str().unwrap())).collect();
-        let line = format!("stty cols 100 rows 40; exec {}", words.join(" "));
+        // Whoever runs the tests in the background may have Ctrl-C ignored, and that is inherited.
+        let line =
+            format!("stty cols 100 rows 40; exec env --default-signal=INT {}", words.join(" "));
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         script.env("SHELL", "/bin/sh").env("TERM", "xterm").env_remove("NO_COLOR");

@@ -27,7 +27,7 @@ pub(super) async fn work(gateway: &Gateway, work: &str, folder: &Path) -> Value 
 }
 
 async fn write(gateway: &Gateway, folder: &Path) -> Value {
-    let grant = json!({ "targets": ["prod"], "effects": ["read", "write"] });
+    let grant = json!({ "targets": ["prod"], "effects": ["read", "write", "destroy"] });
     let (agent, grant) = ("bot".parse().unwrap(), serde_json::from_value(grant).unwrap());
     let act = PrepareAct::AddAgent { agent, grant, lifetime: 86400 * 80 };
     let Reply::Done { credential: Some(password), .. } = sign(gateway.engine(), "alice", act).await
