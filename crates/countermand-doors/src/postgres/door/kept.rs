@@ -56,12 +56,11 @@ impl Kept {
         self.like(self.asked.deletes, taken)
     }
 
-    /// Whether these are the same versions of rows.
-    pub(super) fn is_of(&self, other: &Kept) -> bool {
-        let versions = |kept: &Kept| -> BTreeSet<Vec<Option<Bytes>>> {
-            kept.rows.iter().filter_map(|row| row.get(..SYSTEM)).map(<[_]>::to_vec).collect()
-        };
-        versions(self) == versions(other)
+    /// Lets go of rows that are not the same versions as these.
+    pub(super) fn retain_versions_of(&mut self, others: &Kept) {
+        let versions: BTreeSet<&[Option<Bytes>]> =
+            others.rows.iter().filter_map(|row| row.get(..SYSTEM)).collect();
+        self.rows.retain(|row| row.get(..SYSTEM).is_some_and(|row| versions.contains(row)));
     }
 
     /// Where its rows are, as the server reads an array.

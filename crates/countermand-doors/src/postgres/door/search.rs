@@ -1,9 +1,13 @@
-//! Rows that a transaction changed and nobody had asked for: by cascades, triggers, MERGE, WITH.
+//! Rows that a transaction changed and nobody had asked for: by cascades, triggers, upserts.
 //!
-//! Until the transaction ends, another connection still sees them as they were, marked with the
-//! number of the transaction that superseded them; the transaction itself does not. That all of them were found is shown by a sum.
-//! Of each table, what the transaction's own connection sees of its writing is what it added, and
-//! every row that it changed, less what it deleted; however often it changed one.
+//! Until the transaction ends, others see them as they were, and the transaction does not. So they
+//! are what a second connection sees, then the transaction does not see, and then the second
+//! connection sees still: what somebody else took away is not there the third time. Only rows that
+//! anybody has superseded or locked at all are looked at.
+//!
+//! What became of them shows in a sum. What the transaction's own connection sees of its writing
+//! is what it added and every row that it changed, less what it deleted; however often it changed
+//! one.
 
 use super::Upstream;
 use super::flight::{Broken, Errors, Line, Report};
@@ -24,6 +28,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What a search that is not done says, before its reason.
 const NOT_FOUND: &str = "not all rows that it changed are found";
+
+/// Rows that somebody has locked or superseded take no more than this to be named, in bytes.
+const TOUCHED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The values of a row's primary key.
 type Key = Vec<Option<Bytes>>;
@@ -77,26 +84,11 @@ impl<G: Gate> Session<G> {
             Err(why) => return Ok(Some(why)),
         };
         measure.wrote_as(&live.iter().flat_map(Kept::writers).collect());
-        let questions = wanted.iter().map(|table| keep(&superseded(table, numbers), most));
-        let report = beside.ask(questions.chain([Step::sync()]).collect()).await;
-        let mut found = match report.and_then(|report| answers(report, wanted.len())) {
+        let found = match self.superseded(&mut beside, measure, &wanted, most).await? {
             Ok(found) => found,
             Err(why) => return Ok(Some(why)),
         };
-        // Rows that it has only locked are among them, and what others are at.
-        if let Some(doubt) = self.let_go(measure, Seen::default(), &mut found).await? {
-            return Ok(Some(doubt));
-        }
-        // What it does not see because somebody else has removed it meanwhile is gone beside too.
-        let questions = wanted.iter().zip(&found);
-        let questions = questions.map(|(table, found)| keep(&again(table, numbers, found), most));
-        let report = beside.ask(questions.chain([Step::sync()]).collect()).await;
         beside.line.writer.terminate().await;
-        match report.and_then(|report| answers(report, wanted.len())) {
-            Ok(again) if again.iter().zip(&found).all(|(again, found)| again.is_of(found)) => {}
-            Ok(_) => return Ok(Some(format!("{NOT_FOUND}: others were at the same rows"))),
-            Err(why) => return Ok(Some(why)),
-        }
         for ((table, live), found) in wanted.iter().zip(live).zip(found) {
             if let Err(why) = settle(table, &live, found, measure.numbers(), kept) {
                 return Ok(Some(why));
@@ -104,6 +96,36 @@ impl<G: Gate> Session<G> {
             measure.is_found(table.oid);
         }
         Ok(None)
+    }
+
+    /// The rows of these tables as they were that the transaction has superseded.
+    async fn superseded(
+        &mut self,
+        beside: &mut Beside,
+        measure: &Measure,
+        wanted: &[Wanted],
+        most: u64,
+    ) -> Result<Result<Vec<Kept>, String>, Broken> {
+        let questions = wanted.iter().map(|table| keep(&touched(table), TOUCHED_BYTES));
+        let report = beside.ask(questions.chain([Step::sync()]).collect()).await;
+        let mut touched = match report.and_then(|report| answers(report, wanted.len())) {
+            Ok(touched) => touched,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Some(doubt) = self.let_go(measure, Seen::default(), &mut touched).await? {
+            return Ok(Err(doubt));
+        }
+        let questions = wanted.iter().zip(&touched);
+        let questions = questions.map(|(table, touched)| keep(&still_there(table, touched), most));
+        let report = beside.ask(questions.chain([Step::sync()]).collect()).await;
+        let found = report.and_then(|report| answers(report, wanted.len())).map(|mut found| {
+            // Another row can have come to the place of one that is gone.
+            for (found, touched) in found.iter_mut().zip(&touched) {
+                found.retain_versions_of(touched);
+            }
+            found
+        });
+        Ok(found)
     }
 
     /// A connection as the session role, which sees nothing of the open transaction. Row security
@@ -194,26 +216,24 @@ fn live(table: &Wanted, numbers: Numbers) -> String {
     )
 }
 
-/// Rows of a table as they were before somebody superseded or locked them who has not ended. Which
-/// of them the session's transaction superseded shows there: it does not see those.
-fn superseded(table: &Wanted, numbers: Numbers) -> String {
-    let Wanted { oid, readable, .. } = table;
-    format!(
-        "SELECT x.tableoid, x.ctid, x.xmin, x.*, 0, 0 FROM {readable} x \
-         WHERE x.tableoid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid AND {}",
-        numbers.in_progress("x.xmax")
-    )
-}
-
-/// As [`superseded`], of these rows alone: which of them are there still.
-fn again(table: &Wanted, numbers: Numbers, found: &Kept) -> String {
+/// Rows of a table that somebody has superseded or locked, whatever became of it: where they are.
+fn touched(table: &Wanted) -> String {
     let Wanted { oid, readable, .. } = table;
     format!(
         "SELECT x.tableoid, x.ctid, x.xmin, 0, 0 FROM {readable} x \
          WHERE x.tableoid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid \
-         AND x.ctid OPERATOR(pg_catalog.=) ANY ('{}'::pg_catalog.tid[]) AND {}",
-        found.places_as_text(),
-        numbers.in_progress("x.xmax")
+         AND x.xmax OPERATOR(pg_catalog.<>) '0'::pg_catalog.xid"
+    )
+}
+
+/// Those of these rows that are still to be seen, whole.
+fn still_there(table: &Wanted, touched: &Kept) -> String {
+    let Wanted { oid, readable, .. } = table;
+    format!(
+        "SELECT x.tableoid, x.ctid, x.xmin, x.*, 0, 0 FROM {readable} x \
+         WHERE x.tableoid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid \
+         AND x.ctid OPERATOR(pg_catalog.=) ANY ('{}'::pg_catalog.tid[])",
+        touched.places_as_text()
     )
 }
 
