@@ -1,0 +1,102 @@
+//! The installation itself: making it, its policies, its ledger, its health.
+
+use clap::{Args, Subcommand};
+use countermand_core::name::{HumanName, InstallationName, TargetName};
+use std::path::PathBuf;
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where the configuration goes.
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// The installation's name, as signed statements carry it
+    #[arg(long)]
+    pub name: Option<InstallationName>,
+    /// You, the first human
+    #[arg(long, value_name = "NAME")]
+    pub human: Option<HumanName>,
+    /// Your public SSH key, a `.pub` file
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The target is production: only user-verified security keys count
+    #[arg(long, conflicts_with = "staging")]
+    pub production: bool,
+    /// The target is staging: plain SSH keys count
+    #[arg(long)]
+    pub staging: bool,
+    /// What the target is called
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<TargetName>,
+    /// Where its PostgreSQL is: a name, an address, or the directory of a Unix socket
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Its port
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Its database
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+}
+
+/// `policy`
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Load configuration and policies as `serve` would, and say what is wrong where
+    Check,
+    /// Ask the policies the questions of `*.cases.json` beside them, and the floor its own
+    Test,
+}
+
+/// `ledger`
+#[derive(Debug, Subcommand)]
+pub enum Ledger {
+    /// Recompute everything from files and the public key alone, offline
+    Verify {
+        /// The ledger's folder.
+        folder: PathBuf,
+        /// The ledger's public key (vkey), from somewhere other than the ledger
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// A checkpoint that was kept elsewhere: shows a ledger that was rewritten and signed again
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Entries with their texts
+    Show {
+        /// The first
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// At most this many
+        #[arg(long, default_value_t = 50)]
+        limit: u64,
+    },
+    /// Publish a checkpoint and copy the ledger with its public key, for an auditor
+    Export {
+        /// A folder that does not exist yet.
+        folder: PathBuf,
+    },
+}
+
+/// `explain`
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// What SQL would do to a PostgreSQL database
+    Postgres {
+        /// The SQL, `-` for standard input
+        #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
+        sql: Option<String>,
+        /// Read `{"id","input"}` per line from standard input, answer
+        /// `{"id","effect","verbs","objects","why"}` per line
+        #[arg(long)]
+        jsonl: bool,
+    },
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Recompute every change from the ledger and compare
+    #[arg(long)]
+    pub consistency: bool,
+}
