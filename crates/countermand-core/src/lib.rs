@@ -6,6 +6,7 @@
 
 pub mod action;
 pub mod change;
+pub mod configuration;
 pub mod digest;
 pub mod effect;
 pub mod evidence;

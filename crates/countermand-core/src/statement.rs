@@ -1,6 +1,6 @@
 //! What humans sign: RFC 8785 JSON of one act on one subject, good once and not for long.
 
-use crate::digest::canonical;
+use crate::digest::{Digest, canonical};
 use crate::name::{AgentName, HumanName, InstallationName, TargetName};
 use crate::preview::{Ceiling, Identity};
 use crate::radius::Reversibility;
@@ -64,6 +64,18 @@ pub enum Act {
         /// `agent NAME`, `target NAME` or `everything`.
         what: String,
     },
+    /// Have a configuration replace the one in force. What loosens waits for another human.
+    ProposeConfiguration(ConfigurationSubject),
+    /// Let a configuration that another human wrote be in force.
+    ApproveConfiguration {
+        /// Its number.
+        number: u64,
+        /// Who wrote it.
+        editor: HumanName,
+        /// What it is.
+        #[serde(flatten)]
+        subject: ConfigurationSubject,
+    },
 }
 
 impl Act {
@@ -77,6 +89,8 @@ impl Act {
             Act::TakeBack { .. } => "take_back",
             Act::AddAgent { .. } => "add_agent",
             Act::Thaw { .. } => "thaw",
+            Act::ProposeConfiguration(_) => "propose_configuration",
+            Act::ApproveConfiguration { .. } => "approve_configuration",
         }
     }
 }
@@ -99,6 +113,19 @@ pub struct ReviewSubject {
     /// The seat the signer takes, where a group's approval is asked for. One human fills one
     /// seat.
     pub seat: Option<crate::name::GroupName>,
+}
+
+/// What is signed of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationSubject {
+    /// The configuration.
+    pub digest: Digest,
+    /// The one in force that it is to replace, and no other.
+    pub replaces: Digest,
+    /// Whether it allows anything that was not allowed.
+    pub loosens: bool,
+    /// How the two differ, in words.
+    pub differences: Vec<String>,
 }
 
 /// A statement as it is signed.

@@ -170,7 +170,7 @@ impl Engine {
             recovery_seconds: 0,
             rehearsable: true,
             unavailable: false,
-            solo: self.0.installation.is_solo(),
+            solo: self.people().is_solo(),
             adopted: false,
         };
         self.ask_again(&asked(proposal), &actions, measured, &facts)

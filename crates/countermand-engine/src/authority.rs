@@ -31,7 +31,7 @@ const LEAVES_NOTHING: [Verb; 5] =
 const MOST_ANSWERS: usize = 4096;
 
 /// What an answer without evidence depends on, beside the policy and the installation.
-type Known = (AgentName, TargetName, Vec<Action>, Measured, u32);
+type Known = (AgentName, TargetName, Vec<Action>, Measured, u32, bool);
 
 /// Agents and the policy that is in force for them.
 pub(crate) struct Authority {
@@ -143,7 +143,8 @@ impl Engine {
     ) -> Decision {
         let authority = self.authority();
         let named = actions.iter().map(|(action, _)| action.clone()).collect();
-        let known = (asked.agent.clone(), asked.target.clone(), named, measured, facts.roots);
+        let known =
+            (asked.agent.clone(), asked.target.clone(), named, measured, facts.roots, facts.solo);
         let remembered = || authority.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(decision) = remembered().get(&known) {
             return decision.clone();
@@ -228,12 +229,12 @@ impl Engine {
     pub(crate) fn facts(&self, target: &TargetName, preview: &Preview) -> Facts {
         let placement = self.0.installation.targets.get(target);
         let partner = placement.is_some_and(|placement| placement.partner.is_some());
-        facts_of(preview, partner, self.0.installation.is_solo())
+        facts_of(preview, partner, self.people().is_solo())
     }
 
     /// What has been shown for a change by now.
     pub(crate) fn evidence(&self, change: &Change) -> Evidence {
-        change.evidence(self.0.clock.now(), &self.0.installation.seats())
+        change.evidence(self.0.clock.now(), &self.people().seats())
     }
 }
 

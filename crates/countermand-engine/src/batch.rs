@@ -50,7 +50,7 @@ impl Engine {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(WITHIN) => {}
-                _ = stopping.changed() => return,
+                _ = stopping.wait_for(|stop| *stop) => return,
             }
             if !self.flush_batch().await {
                 return;

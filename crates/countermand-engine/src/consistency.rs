@@ -1,11 +1,13 @@
 //! `doctor --consistency`: every change recomputed from the ledger, and compared with the store.
 
+mod configurations;
 mod standings;
 
 use crate::control::Consistency;
 use crate::engine::Engine;
 use crate::record;
 use crate::store::{Rows, StoreError};
+use configurations::Configurations;
 use countermand_core::change::{Change, Recorded};
 use countermand_core::request::ChangeNumber;
 use countermand_ledger::leaf::Leaf;
@@ -16,7 +18,8 @@ use std::collections::BTreeMap;
 impl Engine {
     /// Recomputes every change from the ledger's own bytes.
     pub(crate) fn consistency(&self) -> Result<Consistency, StoreError> {
-        let Moment { lines, sealed, changes, standings } = self.0.store.read_at_once(Moment::of)?;
+        let Moment { lines, sealed, changes, standings, configurations } =
+            self.0.store.read_at_once(Moment::of)?;
         let texts = self.opened_texts(sealed);
         let mut found = Consistency {
             changes: 0,
@@ -26,6 +29,7 @@ impl Engine {
         };
         let mut histories: BTreeMap<ChangeNumber, Vec<Recorded>> = BTreeMap::new();
         let mut told = Told::default();
+        let mut configured = Configurations::default();
         for (index, line) in lines.iter().enumerate() {
             match Leaf::parse(line.as_bytes()) {
                 Err(error) => found.differences.push(format!("entry {index}: {error}")),
@@ -34,6 +38,7 @@ impl Engine {
                 }
                 Ok(leaf) => {
                     told.read(&leaf);
+                    configured.read(&leaf);
                     let event = collect(&leaf, &texts, &mut found.differences);
                     if let Some((number, recorded)) = event {
                         told.happened(number, &recorded);
@@ -51,6 +56,7 @@ impl Engine {
             found.differences.push(format!("change {number} is in the ledger, not in the store"));
         }
         found.differences.extend(told.differences(&standings));
+        found.differences.extend(configured.difference(&configurations));
         Ok(found)
     }
 
@@ -81,6 +87,7 @@ struct Moment {
     sealed: Vec<String>,
     changes: Vec<Stored>,
     standings: standings::Stored,
+    configurations: Configurations,
 }
 
 impl Moment {
@@ -93,7 +100,13 @@ impl Moment {
         };
         let changes = rows.numbers(false)?.into_iter().map(stored);
         let changes = changes.collect::<Result<_, StoreError>>()?;
-        Ok(Moment { lines, sealed, changes, standings: standings::Stored::of(rows)? })
+        Ok(Moment {
+            lines,
+            sealed,
+            changes,
+            standings: standings::Stored::of(rows)?,
+            configurations: Configurations::stored(rows)?,
+        })
     }
 }
 

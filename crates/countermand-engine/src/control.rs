@@ -2,6 +2,8 @@
 //! view of its changes.
 
 use countermand_core::change::{Outcome, RestorePoint};
+use countermand_core::configuration::Configuration;
+use countermand_core::digest::Digest;
 use countermand_core::name::{AgentName, EnvironmentName, HumanName, TargetName};
 use countermand_core::preview::{Counts, Preview};
 use countermand_core::request::ChangeNumber;
@@ -65,6 +67,15 @@ pub enum Command {
     Freeze {
         /// What.
         what: Scope,
+        /// Why.
+        reason: String,
+    },
+    /// The configurations in force and waiting.
+    Configurations,
+    /// Ends the wait of a configuration. Only stops, so needs no signature.
+    StopConfiguration {
+        /// Which.
+        number: u64,
         /// Why.
         reason: String,
     },
@@ -193,6 +204,16 @@ pub enum PrepareAct {
         /// What.
         what: Scope,
     },
+    /// Have a configuration replace the one in force.
+    ProposeConfiguration {
+        /// The whole of it.
+        configuration: Box<Configuration>,
+    },
+    /// Let the configuration that waits be in force.
+    ApproveConfiguration {
+        /// Its number.
+        number: u64,
+    },
 }
 
 /// For how much a standing approval is.
@@ -243,6 +264,13 @@ pub enum Reply {
     Agents {
         /// By name.
         agents: Vec<AgentLine>,
+    },
+    /// See [`Command::Configurations`].
+    Configurations {
+        /// What the gateway runs under.
+        in_force: Option<Box<ConfigurationView>>,
+        /// What may replace it.
+        waiting: Option<Box<ConfigurationView>>,
     },
     /// See [`Command::Standings`].
     Standings {
@@ -354,6 +382,27 @@ pub struct ChangeView {
     pub executions: u32,
     /// Every event so far: time and words.
     pub history: Vec<(Timestamp, String)>,
+}
+
+/// A configuration, whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigurationView {
+    /// Its number.
+    pub number: u64,
+    /// What it is named by.
+    pub digest: Digest,
+    /// Who wrote it; nobody, where it was in force before any agent was let in.
+    pub editor: Option<HumanName>,
+    /// Who else signed it, and when.
+    pub approved: Option<(HumanName, Timestamp)>,
+    /// When it came into force.
+    pub applied: Option<Timestamp>,
+    /// What it waits for, in words.
+    pub waits: Option<String>,
+    /// How it differs from the one in force, in words.
+    pub differences: Vec<String>,
+    /// What it says.
+    pub configuration: Configuration,
 }
 
 /// An agent in a list.

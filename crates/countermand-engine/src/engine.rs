@@ -5,6 +5,8 @@ use crate::authority::Authority;
 use crate::batch::Batch;
 use crate::circuit::Circuits;
 use crate::clock::Clock;
+use crate::configure::{self, Drafts};
+use crate::enrolment::Roll;
 use crate::freeze::Freezer;
 use crate::home::{Home, HomeError};
 use crate::installation::Installation;
@@ -42,6 +44,11 @@ pub enum EngineError {
         /// What it names.
         partner: TargetName,
     },
+    /// A configuration that nobody has signed.
+    #[error(
+        "configuration {0} is not in force: `countermand config apply` proposes what is in the file"
+    )]
+    NotApplied(String),
     /// A configured target that nobody wired, or the reverse.
     #[error("target `{0}` is not both configured and wired")]
     Wiring(TargetName),
@@ -76,6 +83,9 @@ pub(crate) struct Inner {
     pub(crate) stranger: [u8; 32],
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) publisher: Publisher,
+    pub(crate) roll: Roll,
+    pub(crate) drafts: Mutex<Drafts>,
+    pub(crate) reconfigured: watch::Sender<bool>,
     _lock: std::fs::File,
 }
 
@@ -94,6 +104,8 @@ impl Engine {
         let lock = home.lock()?;
         let keys = Arc::new(home.keys()?);
         let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
+        let enrolment = configure::take_in(&store, &installation).await?;
+        let roll = Roll::new(&installation, &enrolment);
         let agents = store.read(|rows| rows.agents())?;
         let authority = Authority::new(&installation, agents)?;
         let freezer = Freezer::new(store.read(|rows| rows.frozen())?);
@@ -122,6 +134,9 @@ impl Engine {
             stranger,
             stopping: watch::Sender::new(false),
             publisher,
+            roll,
+            drafts: Mutex::default(),
+            reconfigured: watch::Sender::new(false),
             _lock: lock,
         }));
         engine.began().await?;
@@ -136,6 +151,7 @@ impl Engine {
             "installation": self.0.installation.name,
             "version": env!("CARGO_PKG_VERSION"),
             "policy": self.authority().policy.digest(),
+            "configuration": self.0.installation.configuration.digest(),
             "plain_keys_count": self.0.installation.plain_keys_count,
             "clock_speed": self.0.clock.speed(),
         });

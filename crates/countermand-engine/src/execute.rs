@@ -31,7 +31,7 @@ impl Engine {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = self.0.nudge.notified() => {}
-                _ = stopping.changed() => return,
+                _ = stopping.wait_for(|stop| *stop) => return,
             }
             if let Err(error) = self.look().await {
                 tracing::error!(%error, "the engine cannot look after its changes");
@@ -41,6 +41,7 @@ impl Engine {
 
     /// Expires, resolves and starts what is due.
     async fn look(&self) -> Result<(), StoreError> {
+        self.apply_due().await?;
         let open = self.0.store.read(|rows| rows.numbers(true))?;
         for number in open.into_iter().rev() {
             let change = match self.0.store.read(|rows| rows.change(number)) {

@@ -1,6 +1,7 @@
 //! Where one gateway keeps what it must not lose: store, keys, lock.
 
-use crate::store::{Hook, Keys};
+use crate::store::{Hook, Keys, StoreError};
+use countermand_core::configuration::Configuration;
 use countermand_ledger::checkpoint::SigningKey;
 use countermand_ledger::text::TextKey;
 use std::fs::{File, OpenOptions};
@@ -96,6 +97,15 @@ impl Home {
         hex::decode_to_slice(hexed.trim(), texts.as_mut_slice())
             .map_err(|_| HomeError::NotAKey(self.text_key()))?;
         Ok(Keys { signing, texts: TextKey::new(texts) })
+    }
+
+    /// The configuration that a gateway here must run under: the last that came into force, once
+    /// an agent was let in. Before that, whatever its file says.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn binding_configuration(&self) -> Result<Option<Configuration>, StoreError> {
+        crate::store::binding(&self.store())
     }
 
     /// Takes the home for this process until the returned file is dropped.

@@ -1,7 +1,7 @@
 //! What an installation is made of: people, targets, limits. Read once, at start.
 
 use crate::target::Tags;
-use countermand_core::change::Seats;
+use countermand_core::configuration::Configuration;
 use countermand_core::limits::Limits;
 use countermand_core::name::{
     AgentName, EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
@@ -55,8 +55,13 @@ impl Placement {
     /// Whether only user-verified keys count here: everywhere but in environments that say by
     /// their name that they are none of production, or that are declared disposable.
     pub fn is_production(&self) -> bool {
-        !self.disposable && !PLAIN_KEYS_COUNT_IN.contains(&self.environment.as_str())
+        is_production(self.environment.as_str(), self.disposable)
     }
+}
+
+/// See [`Placement::is_production`].
+pub(crate) fn is_production(environment: &str, disposable: bool) -> bool {
+    !disposable && !PLAIN_KEYS_COUNT_IN.contains(&environment)
 }
 
 /// Everything that is configured.
@@ -64,6 +69,8 @@ impl Placement {
 pub struct Installation {
     /// Its name, as signed statements carry it.
     pub name: InstallationName,
+    /// What all of this was read from, as people sign it.
+    pub configuration: Configuration,
     /// Who is who.
     pub humans: BTreeMap<HumanName, Human>,
     /// What is where.
@@ -76,17 +83,4 @@ pub struct Installation {
     pub ledger: PathBuf,
     /// Only the demo sets this: plain keys count in production, and everything says so.
     pub plain_keys_count: bool,
-}
-
-impl Installation {
-    /// The reviewers, with the groups whose seats they may take.
-    pub fn seats(&self) -> Seats {
-        let reviewers = self.humans.iter().filter(|(_, human)| human.reviewer);
-        reviewers.map(|(name, human)| (name.clone(), human.groups.clone())).collect()
-    }
-
-    /// Whether exactly one human is enrolled.
-    pub fn is_solo(&self) -> bool {
-        self.humans.len() == 1
-    }
 }

@@ -47,7 +47,7 @@ impl Engine {
             }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
-                _ = stopping.changed() => return,
+                _ = stopping.wait_for(|stop| *stop) => return,
             }
         }
     }

@@ -35,6 +35,17 @@ pub(crate) fn no<T>(why: impl Into<String>) -> Result<T, ReviewError> {
     Err(ReviewError::No(why.into()))
 }
 
+/// In production, which keys do not count.
+pub(crate) const ONLY_VERIFIED_KEYS: &str = "in production only a user-verified security key counts: make one with `ssh-keygen -t \
+     ed25519-sk -O verify-required -O application=ssh:countermand` and enrol it";
+
+fn nobody(human: &HumanName) -> String {
+    format!(
+        "`{human}` is not a person of this installation, or does not count yet: who is new, or has \
+         a new key, counts a day after the configuration is in force"
+    )
+}
+
 impl Engine {
     /// Writes the statement that this human would sign.
     pub(crate) async fn prepare_statement(
@@ -42,8 +53,8 @@ impl Engine {
         signer: HumanName,
         wanted: PrepareAct,
     ) -> Result<Reply, ReviewError> {
-        if !self.0.installation.humans.contains_key(&signer) {
-            return no(format!("`{signer}` is not a person of this installation"));
+        if self.people().get(&signer).is_none() {
+            return no(nobody(&signer));
         }
         let (act, change) = self.act_of(&signer, wanted)?;
         let now = self.0.clock.now();
@@ -65,6 +76,12 @@ impl Engine {
             };
             (change.request.number, largest)
         });
+        let type_back = match &statement.act {
+            Act::ApproveConfiguration { number, subject, .. } => {
+                Some((ChangeNumber(*number), subject.differences.len() as u64))
+            }
+            _ => type_back,
+        };
         let change = change.map(|change| self.view(&change)).transpose()?.map(Box::new);
         Ok(Reply::Prepared { statement: text, type_back, change })
     }
@@ -109,6 +126,10 @@ impl Engine {
                 let grant = json!(grant);
                 (Act::AddAgent { agent, sponsor: signer.clone(), grant, expires }, None)
             }
+            PrepareAct::ProposeConfiguration { configuration } => {
+                (self.draft(*configuration)?, None)
+            }
+            PrepareAct::ApproveConfiguration { number } => (self.second(signer, number)?, None),
             PrepareAct::Thaw { what } => (Act::Thaw { what: what.to_string() }, None),
         })
     }
@@ -147,7 +168,7 @@ impl Engine {
         signer: &HumanName,
         seat: Option<GroupName>,
     ) -> Result<Option<GroupName>, ReviewError> {
-        let groups = &self.0.installation.humans[signer].groups;
+        let groups = self.people().get(signer).map(|human| human.groups).unwrap_or_default();
         if let Some(seat) = seat.as_ref().filter(|seat| !groups.contains(*seat)) {
             return no(format!("`{signer}` is not in group `{seat}`"));
         }
@@ -174,6 +195,7 @@ impl Engine {
         &self,
         text: String,
         signature: String,
+        peer: String,
     ) -> Result<Reply, ReviewError> {
         let Ok(statement) = serde_json::from_str::<Statement>(&text) else {
             return no("that is not a statement of this gateway; prepare it again");
@@ -183,11 +205,11 @@ impl Engine {
         {
             return no("that statement was not written by this gateway; prepare it again");
         }
-        let Some(human) = self.0.installation.humans.get(&statement.signer) else {
-            return no(format!("`{}` is not a person of this installation", statement.signer));
+        let Some(human) = self.people().get(&statement.signer) else {
+            return no(nobody(&statement.signer));
         };
-        let signed = people::verify(human, text.as_bytes(), &signature)?;
-        let proof = json!({ "statement": text, "signature": signature });
+        let signed = people::verify(&human, text.as_bytes(), &signature)?;
+        let proof = json!({ "statement": text, "signature": signature, "peer": peer });
         match statement.act.clone() {
             Act::Approve(subject) => self.approve(&statement, subject, signed, proof).await,
             Act::ApproveStanding(subject) => self.stand(&statement, subject, signed, proof).await,
@@ -199,6 +221,12 @@ impl Engine {
             }
             Act::TakeBack { .. } => self.take_back(&statement, signed, proof).await,
             Act::AddAgent { .. } => self.add_agent(&statement, signed, proof).await,
+            Act::ProposeConfiguration(subject) => {
+                self.propose_configuration(&statement, subject, signed, proof).await
+            }
+            Act::ApproveConfiguration { number, subject, .. } => {
+                self.approve_configuration(&statement, number, subject, signed, proof).await
+            }
             Act::Thaw { what } => self.thaw(&statement, what, signed, proof).await,
         }
     }
@@ -214,9 +242,7 @@ impl Engine {
             placed.get(target).is_none_or(crate::installation::Placement::is_production)
         });
         if production && !signed.user_verified && !self.0.installation.plain_keys_count {
-            return no("in production only a user-verified security key counts: make one with \
-                 `ssh-keygen -t ed25519-sk -O verify-required -O application=ssh:countermand` \
-                 and enrol it");
+            return no(ONLY_VERIFIED_KEYS);
         }
         Ok(())
     }
@@ -250,7 +276,7 @@ impl Engine {
     ) -> Result<Approval, ReviewError> {
         let number = subject.change;
         let human = statement.signer.clone();
-        let seats = self.0.installation.seats();
+        let seats = self.people().seats();
         let Some(groups) = seats.get(&human) else {
             return no(format!("`{human}` is not a reviewer"));
         };
@@ -258,7 +284,7 @@ impl Engine {
             return no(format!("`{human}` is not in group `{seat}`"));
         }
         let is_sponsor = human == change.request.sponsor;
-        if is_sponsor && !self.0.installation.is_solo() {
+        if is_sponsor && !self.people().is_solo() {
             return no(format!(
                 "`{human}` is the sponsor of this change's agent: another human approves it"
             ));

@@ -55,12 +55,18 @@ impl Engine {
             Command::Show { change } => self.show(change)?,
             Command::Wait { change, seen } => self.wait(change, seen).await?,
             Command::Prepare { signer, act } => self.prepare_statement(signer, act).await?,
-            Command::Submit { statement, signature } => self.submit(statement, signature).await?,
+            Command::Submit { statement, signature } => {
+                self.submit(statement, signature, by).await?
+            }
             Command::Withdraw { change } => self.withdraw(change, by).await?,
             Command::StopCooling { change, reason } => {
                 self.stop_cooling(change, by, reason).await?
             }
             Command::Freeze { what, reason } => self.freeze(what, by, reason).await,
+            Command::Configurations => self.configurations().await?,
+            Command::StopConfiguration { number, reason } => {
+                self.stop_configuration(number, by, reason).await?
+            }
             Command::Agents => Reply::Agents { agents: self.agent_lines() },
             Command::Standings => Reply::Standings { standings: self.standing_lines()? },
             Command::EndStanding { standing } => self.end_standing(standing, by).await?,

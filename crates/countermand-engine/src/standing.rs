@@ -82,10 +82,10 @@ impl Engine {
 
     /// Whether this human may sign for this agent's changes at all.
     fn may_stand(&self, example: &Change, human: &HumanName) -> Result<(), ReviewError> {
-        if !self.0.installation.seats().contains_key(human) {
+        if !self.people().seats().contains_key(human) {
             return no(format!("`{human}` is not a reviewer"));
         }
-        if *human == example.request.sponsor && !self.0.installation.is_solo() {
+        if *human == example.request.sponsor && !self.people().is_solo() {
             return no(format!(
                 "`{human}` is the sponsor of this change's agent: another human approves it"
             ));
@@ -183,10 +183,10 @@ impl Engine {
     fn approval_of(&self, row: &StandingRow, change: &Change) -> Result<Approval, ReviewError> {
         let statement = &row.statement;
         let human = statement.signer.clone();
-        let Some(person) = self.0.installation.humans.get(&human) else {
+        let Some(person) = self.people().get(&human) else {
             return no(format!("`{human}` is not a person of this installation"));
         };
-        let signed = people::verify(person, &statement.to_bytes(), &row.signature)?;
+        let signed = people::verify(&person, &statement.to_bytes(), &row.signature)?;
         self.key_counts(std::iter::once(&change.request.target), &signed)?;
         self.may_stand(change, &human)?;
         let seat = row.subject.seat.clone();

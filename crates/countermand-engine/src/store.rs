@@ -4,12 +4,14 @@
 //! commits them together, so that durability costs one sync for many. What a job returns is
 //! given out only after that commit.
 
+mod configuration;
 mod flows;
 mod rows;
 mod schema;
 mod standing;
 mod writer;
 
+pub(crate) use configuration::{ConfigurationRow, binding};
 pub(crate) use flows::FlowRow;
 pub(crate) use rows::{AgentRow, Frozen, Rows};
 pub(crate) use standing::StandingRow;

@@ -36,8 +36,8 @@ impl Engine {
             return Err(ReviewError::No(why));
         }
         let signer = &statement.signer;
-        let reviews = self.0.installation.seats().contains_key(signer);
-        let alone = *signer == request.sponsor && !self.0.installation.is_solo();
+        let reviews = self.people().seats().contains_key(signer);
+        let alone = *signer == request.sponsor && !self.people().is_solo();
         if overwrite && (!reviews || alone) {
             let why = "taking back over what changed since destroys: a reviewer who is not the \
                        sponsor signs it";

@@ -94,8 +94,8 @@ impl Engine {
             return Err(ReviewError::No(why));
         }
         let sponsor = self.authority().agent(agent).map(|row| row.sponsor.clone());
-        let reviews = self.0.installation.seats().contains_key(&statement.signer);
-        let alone = sponsor.as_ref() == Some(&statement.signer) && !self.0.installation.is_solo();
+        let reviews = self.people().seats().contains_key(&statement.signer);
+        let alone = sponsor.as_ref() == Some(&statement.signer) && !self.people().is_solo();
         if overwrite && (!reviews || alone) {
             let why = "taking back over what changed since destroys: a reviewer who is not the \
                        sponsor signs it";

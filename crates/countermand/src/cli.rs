@@ -4,7 +4,7 @@ mod changes;
 mod upkeep;
 
 pub use changes::{Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
-pub use upkeep::{Doctor, Explain, Init, Ledger, Policy};
+pub use upkeep::{Config, Doctor, Explain, Init, Ledger, Policy};
 
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -74,6 +74,9 @@ pub enum Command {
     Freeze(Freeze),
     /// Let what was frozen run again
     Thaw(Thaw),
+    /// See what is in force, propose another configuration, let one be in force
+    #[command(subcommand)]
+    Config(Config),
     /// Check and test policies
     #[command(subcommand)]
     Policy(Policy),

@@ -1,7 +1,7 @@
 //! The commands' side of the gateway's socket.
 
 use crate::cli::Global;
-use crate::config::{self, Config};
+use crate::config::{self, Config, socket_in};
 use crate::exit::Failure;
 use countermand_engine::control::{Command, Reply};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -22,7 +22,8 @@ impl Client {
     pub fn connect(global: &Global) -> Result<Client, Failure> {
         let path = match &global.socket {
             Some(path) => path.clone(),
-            None => Config::load(&config::find(global.config.as_deref()))?.socket(),
+            // A draft that makes no sense must not keep anybody from stopping things.
+            None => socket_in(&Config::state_of(&config::find(global.config.as_deref()))?),
         };
         Client::at(&path)
     }

@@ -2,13 +2,14 @@
 
 mod agent;
 mod changes;
+mod config;
 mod doctor;
 mod explain;
 mod freeze;
 mod init;
 mod ledger;
 mod manual;
-mod policy;
+pub(crate) mod policy;
 mod propose;
 mod restore;
 mod review;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore(arguments) => restore::run(&global, arguments),
         Command::Freeze(arguments) => freeze::freeze(&global, arguments),
         Command::Thaw(arguments) => freeze::thaw(&global, arguments),
+        Command::Config(arguments) => config::run(&global, arguments),
         Command::Policy(arguments) => policy::run(&global, &arguments),
         Command::Ledger(arguments) => ledger::run(&global, arguments),
         Command::Explain(arguments) => explain::run(&global, arguments),

@@ -5,6 +5,7 @@
 mod fault;
 mod file;
 mod people;
+mod signed;
 mod targets;
 
 pub use fault::ConfigError;
@@ -24,7 +25,7 @@ pub const FILE_NAME: &str = "countermand.toml";
 const SYSTEM_FILE: &str = "/etc/countermand/countermand.toml";
 
 /// A configuration that was read and makes sense.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Where it was read from.
     pub file: PathBuf,
@@ -58,10 +59,15 @@ impl Config {
         let text = std::fs::read_to_string(file)
             .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
         let mut config = Config::parse(file, &text)?;
-        if let Some(folder) = &config.policies {
-            config.installation.policies = read_policies(folder)?;
-        }
+        let policies = config.policies.as_deref().map(read_policies).transpose()?;
+        config.govern(policies.unwrap_or_default());
         Ok(config)
+    }
+
+    /// Puts these policies in.
+    fn govern(&mut self, policies: BTreeMap<String, String>) {
+        self.installation.policies = policies.clone().into_iter().collect();
+        self.installation.configuration.policies = policies;
     }
 
     /// Reads a configuration's text; `file` is where it stands. Policies are not read.
@@ -78,6 +84,7 @@ impl Config {
             people::read(&source, read.people, read.reviewers, read.sponsors, &placements)?;
         let installation = Installation {
             name: read.installation,
+            configuration: signed::configuration(&source)?,
             humans,
             targets: placements,
             policies: Vec::new(),
@@ -92,8 +99,13 @@ impl Config {
 
     /// The Unix socket that `serve` listens on.
     pub fn socket(&self) -> PathBuf {
-        self.state.join("countermand.sock")
+        socket_in(&self.state)
     }
+}
+
+/// The Unix socket of the gateway that keeps its state here.
+pub(crate) fn socket_in(state: &Path) -> PathBuf {
+    state.join("countermand.sock")
 }
 
 /// The configuration to use: the one that was named, or the first that is there.
@@ -128,13 +140,13 @@ fn resolve(folder: &Path, secret: SecretRef) -> SecretRef {
     }
 }
 
-/// Every `*.cedar` of a folder with its name, in order.
-fn read_policies(folder: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+/// Every `*.cedar` of a folder, by its name.
+fn read_policies(folder: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let unreadable = |file: &Path| {
         let file = file.to_owned();
         move |source| ConfigError::Unreadable { file, source }
     };
-    let mut policies = Vec::new();
+    let mut policies = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
         let path = entry.map_err(unreadable(folder))?.path();
         if path.extension().is_none_or(|extension| extension != "cedar") {
@@ -142,9 +154,8 @@ fn read_policies(folder: &Path) -> Result<Vec<(String, String)>, ConfigError> {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-        policies.push((name, text));
+        policies.insert(name, text);
     }
-    policies.sort();
     Ok(policies)
 }
 

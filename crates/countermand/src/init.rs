@@ -199,7 +199,7 @@ mod tests {
         let config = Config::parse(Path::new("/etc/x/countermand.toml"), &text).unwrap();
         let installation = &config.installation;
         assert_eq!(installation.name.as_str(), "acme");
-        assert!(installation.is_solo());
+        assert!(installation.humans.len() == 1);
         let target = &config.targets[&"shop.db".parse().unwrap()];
         assert_eq!(target.address.database, "sh\"op@HUMAN@");
         assert_eq!(target.address.port, 5433);

@@ -1,17 +1,24 @@
 //! The gateway: engine, targets, doors and socket, started and stopped together.
 
 use crate::cli::Global;
+use crate::commands::policy;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::socket::Socket;
 use crate::wiring;
 use countermand_doors::postgres::door::DoorError;
-use countermand_engine::{Clock, Engine, EngineError, Home};
+use countermand_engine::control::{Command, PrepareAct, Reply};
+use countermand_engine::{Clock, Engine, EngineError, Home, HomeError};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// How long a gateway that starts again waits for the one before it.
+const HANDOVER: Duration = Duration::from_secs(5);
+const SHORTLY: Duration = Duration::from_millis(20);
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +74,15 @@ impl Gateway {
         let (stop, stopped) = watch::channel(false);
         let mut running = JoinSet::new();
         running.spawn(door.serve(stopped.clone()));
-        let answering = engine.clone();
+        let (answering, file) = (engine.clone(), config.file.clone());
         let answer = move |command, peer| {
-            let engine = answering.clone();
-            async move { engine.control(command, peer).await }
+            let (engine, sense) = (answering.clone(), makes_sense(&file, &command));
+            async move {
+                match sense {
+                    Ok(()) => engine.control(command, peer).await,
+                    Err(why) => Reply::Refused { why },
+                }
+            }
         };
         running.spawn(socket.serve(answer, stopped));
         Ok(Gateway { engine, door: address, stop, running })
@@ -94,27 +106,83 @@ impl Gateway {
     }
 }
 
+/// Nobody is given a configuration to sign under which no gateway could run.
+fn makes_sense(file: &Path, command: &Command) -> Result<(), String> {
+    let Command::Prepare { act: PrepareAct::ProposeConfiguration { configuration }, .. } = command
+    else {
+        return Ok(());
+    };
+    let config = Config::signed(file, configuration).map_err(|error| error.to_string())?;
+    policy::load(&config).map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// Runs `serve` until the process is told to stop.
 pub(crate) fn run(global: &Global) -> Result<Exit, Failure> {
     log();
-    let config = Config::load(&config::find(global.config.as_deref()))?;
+    let file = config::find(global.config.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let home = Home::at(&config.state);
-        let (name, socket) = (config.installation.name.clone(), config.socket());
-        let gateway = Gateway::start(config, home, Clock::system()).await.map_err(Failure::new)?;
-        let (door, socket) = (gateway.door(), socket.display());
-        tracing::info!(installation = %name, %door, %socket, "serving");
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut patience = Duration::ZERO;
+        loop {
+            let gateway = start(&file, patience).await?;
+            patience = HANDOVER;
+            let mut reconfigured = gateway.engine().reconfigured();
+            let told_to_stop = tokio::select! {
+                _ = terminate.recv() => true,
+                _ = interrupt.recv() => true,
+                Ok(_) = reconfigured.wait_for(|other| *other) => false,
+            };
+            tracing::info!("stopping");
+            gateway.stop().await;
+            if told_to_stop {
+                return Ok(Exit::Done);
+            }
         }
-        tracing::info!("stopping");
-        gateway.stop().await;
-        Ok(Exit::Done)
     })
+}
+
+/// Starts the gateway under the configuration in force. The engine before it lets go of its state
+/// with its last task: so long that is waited for.
+async fn start(file: &Path, patience: Duration) -> Result<Gateway, Failure> {
+    let config = in_force(file)?;
+    let home = Home::at(&config.state);
+    let (name, socket) = (config.installation.name.clone(), config.socket());
+    let until = Instant::now() + patience;
+    let gateway = loop {
+        match Gateway::start(config.clone(), home.clone(), Clock::system()).await {
+            Err(ServeError::Engine(EngineError::Home(HomeError::InUse(_))))
+                if Instant::now() < until =>
+            {
+                tokio::time::sleep(SHORTLY).await;
+            }
+            started => break started.map_err(Failure::new)?,
+        }
+    };
+    let (door, socket) = (gateway.door(), socket.display());
+    tracing::info!(installation = %name, %door, %socket, "serving");
+    Ok(gateway)
+}
+
+/// The configuration that was signed, once there is one; the file's until then.
+fn in_force(file: &Path) -> Result<Config, Failure> {
+    let home = Home::at(Config::state_of(file)?);
+    let Some(signed) = home.binding_configuration().map_err(Failure::new)? else {
+        return Ok(Config::load(file)?);
+    };
+    let config = Config::signed(file, &signed)?;
+    let differs =
+        Config::load(file).ok().is_none_or(|file| file.installation.configuration != signed);
+    if differs {
+        let file = file.display();
+        tracing::warn!(
+            %file,
+            "the file says something else than what was signed, and what was signed is in force: \
+             `countermand config diff` shows it, `countermand config apply` proposes it"
+        );
+    }
+    Ok(config)
 }
 
 /// Logs to standard error: what happens, never what was asked in whose words. `RUST_LOG` widens

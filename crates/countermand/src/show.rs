@@ -1,6 +1,7 @@
 //! What commands print: as wide as the terminal, coloured where it is one, plain where it is not.
 
 pub mod change;
+pub(crate) mod configuration;
 pub mod escape;
 mod page;
 pub mod plan;

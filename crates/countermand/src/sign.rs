@@ -4,7 +4,7 @@ use crate::cli::{Global, Signer};
 use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::Failure;
-use crate::show::{Page, change, standing};
+use crate::show::{Page, change, configuration, standing};
 use countermand_core::digest::Digest;
 use countermand_core::name::HumanName;
 use countermand_core::request::{ChangeNumber, Payload};
@@ -53,9 +53,10 @@ pub(crate) fn act(
         return Err(unexpected());
     };
     check(&statement, &human, &act, change.as_deref())?;
+    compare(client, &statement, &act)?;
     show(&statement, change.as_deref());
     if let Some(numbers) = type_back {
-        typed_back(numbers, signer.typed.as_deref())?;
+        typed_back(&act, numbers, signer.typed.as_deref())?;
     }
     if let Some(file) = &signer.statement {
         write_new(file, &statement)?;
@@ -155,7 +156,8 @@ fn check(
         ) => is_like(subject, change, terms),
         (Act::Approve(_) | Act::Reject { .. } | Act::ApproveStanding(_), ..) => false,
         (Act::Restore { .. } | Act::TakeBack { .. }, ..)
-        | (Act::AddAgent { .. } | Act::Thaw { .. }, ..) => true,
+        | (Act::AddAgent { .. } | Act::Thaw { .. }, ..)
+        | (Act::ProposeConfiguration(_) | Act::ApproveConfiguration { .. }, ..) => true,
     };
     if shown { Ok(()) } else { refuse("is about something else than is shown") }
 }
@@ -199,8 +201,40 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
                 && serde_json::to_value(wanted).is_ok_and(|wanted| wanted == *grant)
         }
         (Act::Thaw { what }, PrepareAct::Thaw { what: asked }) => *what == asked.to_string(),
+        (
+            Act::ProposeConfiguration(subject),
+            PrepareAct::ProposeConfiguration { configuration },
+        ) => subject.digest == configuration.digest(),
+        (
+            Act::ApproveConfiguration { number, editor, .. },
+            PrepareAct::ApproveConfiguration { number: asked },
+        ) => number == asked && *editor != statement.signer,
         _ => false,
     }
+}
+
+/// Whether what is signed of a configuration says how it really differs from the one in force.
+fn compare(client: &mut Client, statement: &str, asked: &PrepareAct) -> Result<(), Failure> {
+    let act = serde_json::from_str::<Statement>(statement).map(|statement| statement.act);
+    let Ok(Act::ProposeConfiguration(subject) | Act::ApproveConfiguration { subject, .. }) = act
+    else {
+        return Ok(());
+    };
+    let Reply::Configurations { in_force: Some(in_force), waiting } =
+        client.ask(&Command::Configurations)?
+    else {
+        return Err(unexpected());
+    };
+    let wanted = match asked {
+        PrepareAct::ProposeConfiguration { configuration } => Some((**configuration).clone()),
+        _ => waiting.map(|waiting| waiting.configuration),
+    };
+    if wanted.is_some_and(|wanted| wanted.subject(&in_force.configuration) == subject) {
+        return Ok(());
+    }
+    let why = "the gateway's statement tells the configurations' differences otherwise than they \
+               are: nothing was signed";
+    Err(Failure::new(why))
 }
 
 /// The unit that is shown, where the text for people and what is signed are both its own.
@@ -246,6 +280,10 @@ fn show(statement: &str, change: Option<&ChangeView>) {
     }
     let act = serde_json::from_str::<Statement>(statement).map(|statement| statement.act);
     let seat = match &act {
+        Ok(Act::ProposeConfiguration(subject) | Act::ApproveConfiguration { subject, .. }) => {
+            configuration::differences(&mut page, &subject.differences);
+            None
+        }
         Ok(Act::Approve(subject)) => subject.seat.as_ref(),
         Ok(Act::ApproveStanding(subject)) => {
             let open = change.and_then(unit_of).map(|unit| unit.open_values());
@@ -262,20 +300,34 @@ fn show(statement: &str, change: Option<&ChangeView>) {
     page.eprint();
 }
 
-/// Has the human type the change's number and its largest count.
-fn typed_back(numbers: (ChangeNumber, u64), typed: Option<&str>) -> Result<(), Failure> {
+/// Has the human type two numbers of what they sign: the change's and its largest count, or the
+/// configuration's and how many differences it has.
+fn typed_back(
+    act: &PrepareAct,
+    numbers: (ChangeNumber, u64),
+    typed: Option<&str>,
+) -> Result<(), Failure> {
     let wanted = [numbers.0.to_string(), numbers.1.to_string()];
-    let typed = match typed {
-        Some(typed) => typed.to_owned(),
-        None => ask(
+    let (question, wrong) = match act {
+        PrepareAct::ApproveConfiguration { .. } => (
+            "\nTo sign, type the configuration's number and how many differences it has: ",
+            "that is not the configuration's number and how many differences it has: nothing was \
+             signed",
+        ),
+        _ => (
             "\nTo sign, type the change's number and the largest number of rows it may lose or \
              change: ",
-        )?,
+            "that is not the change's number and its largest count: nothing was signed",
+        ),
+    };
+    let typed = match typed {
+        Some(typed) => typed.to_owned(),
+        None => ask(question)?,
     };
     if typed.split_whitespace().eq(wanted.iter().map(String::as_str)) {
         return Ok(());
     }
-    Err(Failure::new("that is not the change's number and its largest count: nothing was signed"))
+    Err(Failure::new(wrong))
 }
 
 /// Asks a human at the terminal.
@@ -449,10 +501,11 @@ mod tests {
     #[test]
     fn the_numbers_must_be_typed_back() {
         let numbers = (ChangeNumber(7), 1_050_000);
-        assert!(typed_back(numbers, Some("7 1050000")).is_ok());
-        assert!(typed_back(numbers, Some("  7   1050000 ")).is_ok());
+        let act = PrepareAct::Approve { change: numbers.0, seat: None };
+        assert!(typed_back(&act, numbers, Some("7 1050000")).is_ok());
+        assert!(typed_back(&act, numbers, Some("  7   1050000 ")).is_ok());
         for wrong in ["", "7", "1050000", "7 1000000", "8 1050000", "1050000 7", "7 1050000 y"] {
-            assert!(typed_back(numbers, Some(wrong)).is_err(), "{wrong}");
+            assert!(typed_back(&act, numbers, Some(wrong)).is_err(), "{wrong}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 const TABLES: &str = "
 CREATE TABLE leaf (idx INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
@@ -67,6 +67,16 @@ CREATE TABLE standing_run (
     PRIMARY KEY (standing, change)) STRICT, WITHOUT ROWID;
 ";
 
+/// Configurations: those that were in force, and those that wait or did. One waits at most.
+const CONFIGURATIONS: &str = "
+CREATE TABLE configuration (
+    number INTEGER PRIMARY KEY, document TEXT NOT NULL, editor TEXT, proposed INTEGER,
+    loosens INTEGER NOT NULL, approver TEXT, approved INTEGER, applied INTEGER, ended TEXT,
+    idx INTEGER NOT NULL) STRICT;
+CREATE UNIQUE INDEX configuration_waits ON configuration ((1))
+    WHERE applied IS NULL AND ended IS NULL;
+";
+
 /// Opens the writing connection: durable commits, and nobody else writes.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
@@ -76,7 +86,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     // What each version added to the one before it.
-    let added = [TABLES, FLOWS, MINUTES, STANDINGS];
+    let added = [TABLES, FLOWS, MINUTES, STANDINGS, CONFIGURATIONS];
     let missing = usize::try_from(version).ok().and_then(|known| added.get(known..));
     match missing {
         Some([]) => {}

@@ -2,6 +2,7 @@
 
 use crate::memory::Memory;
 use countermand_core::action::{Action, Object};
+use countermand_core::configuration::Configuration;
 use countermand_core::effect::Effect;
 use countermand_core::policy::Grant;
 use countermand_core::request::{ChangeNumber, Payload};
@@ -13,6 +14,7 @@ use countermand_engine::{
     Admission, Caller, Clock, Engine, Home, Human, Installation, Peer, Placement, Proposal, Refusal,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,8 +57,9 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         limits: countermand_core::limits::Limits::default(),
         limits_of: BTreeMap::new(),
     };
-    Installation {
+    let mut installation = Installation {
         name: "test".parse().unwrap(),
+        configuration: Configuration::default(),
         humans: [("alice", &[][..]), ("bob", &["dba"][..]), ("carol", &[][..])]
             .map(|(name, groups)| (name.parse().unwrap(), human(name, groups)))
             .into(),
@@ -69,7 +72,29 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         restore_points: folder.join("restore-points"),
         ledger: folder.join("ledger"),
         plain_keys_count: false,
-    }
+    };
+    installation.configuration = configuration_of(&installation);
+    installation
+}
+
+/// The people of an installation as its configuration says them. Nothing else of it is there.
+pub(crate) fn configuration_of(installation: &Installation) -> Configuration {
+    let lines = |human: &Human| -> Vec<String> {
+        human.keys.iter().map(|key| key.to_openssh().unwrap()).collect()
+    };
+    let humans = || installation.humans.iter();
+    let people: BTreeMap<_, _> =
+        humans().map(|(name, human)| (name, json!({ "keys": lines(human) }))).collect();
+    let reviewers = humans().filter(|(_, human)| human.reviewer);
+    let reviewers: BTreeMap<_, _> =
+        reviewers.map(|(name, human)| (name, json!({ "groups": human.groups }))).collect();
+    let targets = installation.targets.iter();
+    let targets: BTreeMap<_, _> = targets
+        .map(|(name, target)| (name, json!({ "environment": target.environment })))
+        .collect();
+    let settings = json!({ "people": people, "reviewers": reviewers, "targets": targets });
+    let Value::Object(settings) = settings else { panic!("{settings}") };
+    Configuration { settings, policies: BTreeMap::new() }
 }
 
 pub(crate) async fn open(

@@ -1,5 +1,6 @@
 //! The installation itself: making it, its policies, its ledger, its health.
 
+use super::Signer;
 use clap::{Args, Subcommand};
 use countermand_core::name::{HumanName, InstallationName, TargetName};
 use std::path::PathBuf;
@@ -37,6 +38,39 @@ pub struct Init {
     /// Its database
     #[arg(long, value_name = "NAME")]
     pub database: Option<String>,
+}
+
+/// `config`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// What is in force, and what waits
+    Show,
+    /// How the file differs from what is in force, in words
+    Diff,
+    /// Propose what the file says. What only tightens is in force at once; what loosens needs the
+    /// signature of another human and 60 s, or alone an hour
+    Apply {
+        /// Who signs.
+        #[command(flatten)]
+        signer: Signer,
+    },
+    /// Let a configuration that somebody else wrote be in force: shows how it differs, asks for its
+    /// numbers, signs
+    Approve {
+        /// Its number
+        number: u64,
+        /// Who signs.
+        #[command(flatten)]
+        signer: Signer,
+    },
+    /// End the wait of a configuration; needs no signature
+    Stop {
+        /// Its number
+        number: u64,
+        /// Why; it goes into the ledger
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// `policy`

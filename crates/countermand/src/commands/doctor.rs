@@ -92,7 +92,7 @@ fn examine(global: &Global) -> Findings {
     let Some(config) = found.check("configuration", loaded, |_| name) else { return found };
     let policy = super::policy::load(&config);
     found.check("policies", policy, |policy| format!("in force as {}", policy.digest().short()));
-    if config.installation.is_solo() {
+    if config.installation.humans.len() == 1 {
         let words = "one human: changes are confirmed by their sponsor, not peer-reviewed; enrol a \
                      second";
         found.add(Verdict::Warning, "people", words);

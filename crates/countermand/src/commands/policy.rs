@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<Exit, Failur
 
 /// The policies in force. Agents are in the gateway's store: here every sponsor has one of their
 /// own, `agent-of-NAME`, that may do all that they may.
-pub(super) fn load(config: &Config) -> Result<Policy, Failure> {
+pub(crate) fn load(config: &Config) -> Result<Policy, Failure> {
     Policy::load(&world(config), &config.installation.policies).map_err(Failure::usage)
 }
 
@@ -55,7 +55,7 @@ fn check(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Fail
             "targets": installation.targets.keys().collect::<Vec<_>>(),
             "people": installation.humans.keys().collect::<Vec<_>>(),
             "policies": files,
-            "solo": installation.is_solo(),
+            "solo": installation.humans.len() == 1,
             "digest": policy.digest(),
         }));
         return Ok(Exit::Done);
@@ -69,7 +69,7 @@ fn check(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Fail
     let site = if files.is_empty() { "none beside the floor".to_owned() } else { files.join(", ") };
     page.field("policies", &escape::line(&site));
     page.field("digest", &policy.digest().to_string());
-    if installation.is_solo() {
+    if installation.humans.len() == 1 {
         let words = "one human: changes are confirmed by their sponsor, not peer-reviewed";
         let words = page.paint(Tone::Warning, words);
         page.field("solo", &words);

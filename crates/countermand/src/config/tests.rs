@@ -165,6 +165,6 @@ fn alone_the_one_human_confirms() {
     let solo =
         GOOD.replace(&GOOD[start..end], "").replace("[reviewers.bob]\ngroups = [\"dba\"]\n", "");
     let config = parse(&solo).unwrap();
-    assert!(config.installation.is_solo());
-    assert_eq!(config.installation.seats().len(), 1);
+    assert!(config.installation.humans.len() == 1);
+    assert!(config.installation.humans.values().all(|human| human.reviewer));
 }

@@ -5,6 +5,7 @@
 mod asked;
 mod authenticator;
 mod cli;
+mod configure;
 mod elsewhere;
 mod gateway;
 mod life;

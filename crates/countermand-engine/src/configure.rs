@@ -1,0 +1,378 @@
+//! Configuration is production too: what `serve` runs under is proposed, signed, cooled, applied.
+
+use crate::control::{ConfigurationView, Reply};
+use crate::engine::{Engine, EngineError};
+use crate::installation::Installation;
+use crate::people::Signed;
+use crate::review::{ReviewError, Spent, no};
+use crate::store::{ConfigurationRow, Store, StoreError, Tx};
+use countermand_core::configuration::{Configuration, Enrolment, Proposed, Waits, difference};
+use countermand_core::name::HumanName;
+use countermand_core::statement::{Act, ConfigurationSubject, Statement};
+use countermand_ledger::leaf::Leaf;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tokio::sync::watch;
+
+/// Configurations that somebody was given to sign, at a time.
+const MOST_DRAFTS: usize = 8;
+
+/// What a configuration cannot change.
+const SETTINGS_THAT_STAY: [&str; 1] = ["installation"];
+
+/// Configurations that were given out to be signed and not proposed yet, by digest.
+pub(crate) type Drafts = BTreeMap<String, Configuration>;
+
+/// Takes in the installation's configuration, or refuses to run under it: once an agent was let
+/// in, only what was signed is run.
+pub(crate) async fn take_in(
+    store: &Store,
+    installation: &Installation,
+) -> Result<Enrolment, EngineError> {
+    let now = &installation.configuration;
+    let history = store.read(|rows| rows.applied_configurations())?;
+    let known = history.last().is_some_and(|last| last.configuration == *now);
+    let free = history.is_empty() || store.read(|rows| rows.agents())?.is_empty();
+    match (known, free) {
+        (true, _) => store.read(|rows| agrees(rows, history.last()))?,
+        (false, false) => return Err(EngineError::NotApplied(now.digest().short())),
+        (false, true) => {
+            let configuration = now.clone();
+            store.write(move |tx| apply_before_agents(tx, &configuration)).await?;
+        }
+    }
+    let mut enrolment = Enrolment::default();
+    for row in store.read(|rows| rows.applied_configurations())? {
+        let at = row.applied.unwrap_or(Timestamp::MAX);
+        enrolment.apply(&row.configuration, at, row.proposed.is_none());
+    }
+    Ok(enrolment)
+}
+
+/// Whether the ledger says of the configuration in force what the store has.
+fn agrees(rows: &crate::store::Rows<'_>, row: Option<&ConfigurationRow>) -> Result<(), StoreError> {
+    let Some(row) = row else { return Ok(()) };
+    let line = rows.leaves(row.idx, 1)?.pop().unwrap_or_default();
+    let leaf = Leaf::parse(line.as_bytes()).map_err(|error| StoreError::Leaf(error.to_string()))?;
+    let digest = leaf.body().get("digest").and_then(Value::as_str);
+    if leaf.kind() == "config.applied" && digest == Some(&row.configuration.digest().to_string()) {
+        return Ok(());
+    }
+    let number = row.number;
+    Err(StoreError::Unreadable(format!(
+        "the ledger does not say that configuration {number} is in force"
+    )))
+}
+
+fn apply_before_agents(tx: &mut Tx<'_>, configuration: &Configuration) -> Result<(), StoreError> {
+    let body = json!({ "digest": configuration.digest(), "before_agents": true });
+    let idx = tx.append("config.applied", &body, &[("configuration", &text_of(configuration))])?;
+    if let Some(row) = tx.rows().waiting_configuration()? {
+        tx.end_configuration(row.number, "another came into force", idx)?;
+    }
+    tx.put_configuration(configuration, None, idx).map(|_| ())
+}
+
+fn text_of(configuration: &Configuration) -> Vec<u8> {
+    countermand_core::digest::canonical(configuration)
+}
+
+impl Engine {
+    /// Turns true when another configuration than this engine's is in force: start again.
+    pub fn reconfigured(&self) -> watch::Receiver<bool> {
+        self.0.reconfigured.subscribe()
+    }
+
+    /// What this human would sign to have `wanted` replace the configuration in force.
+    pub(crate) fn draft(&self, wanted: Configuration) -> Result<Act, ReviewError> {
+        let now = self.in_force()?;
+        for stays in SETTINGS_THAT_STAY {
+            if wanted.settings.get(stays) != now.settings.get(stays) {
+                return no(format!(
+                    "`{stays}` never changes: statements that were signed carry it"
+                ));
+            }
+        }
+        let subject = wanted.subject(now);
+        if subject.digest == subject.replaces {
+            return no("nothing differs from the configuration in force");
+        }
+        self.none_waits()?;
+        let mut drafts = self.drafts();
+        if drafts.len() >= MOST_DRAFTS {
+            drafts.clear();
+        }
+        drafts.insert(subject.digest.to_string(), wanted);
+        Ok(Act::ProposeConfiguration(subject))
+    }
+
+    /// The configuration that this engine runs under, as long as it is the one in force.
+    fn in_force(&self) -> Result<&Configuration, ReviewError> {
+        let now = &self.0.installation.configuration;
+        if *self.0.reconfigured.borrow() {
+            return no("another configuration is in force: the gateway is starting under it");
+        }
+        if self.0.store.read(|rows| rows.agents())?.is_empty() {
+            return no(
+                "no agent was let in yet: start the gateway again, and what is in the file \
+                 is in force",
+            );
+        }
+        Ok(now)
+    }
+
+    fn none_waits(&self) -> Result<(), ReviewError> {
+        match self.0.store.read(|rows| rows.waiting_configuration())? {
+            None => Ok(()),
+            Some(row) => {
+                let number = row.number;
+                no(format!("configuration {number} waits: approve it, or stop it first"))
+            }
+        }
+    }
+
+    /// What another human would sign to let the configuration that waits be in force.
+    pub(crate) fn second(&self, signer: &HumanName, number: u64) -> Result<Act, ReviewError> {
+        let (row, proposed) = self.waiting(number)?;
+        if proposed.editor == *signer {
+            return no(format!(
+                "`{signer}` wrote configuration {number}: another human approves it"
+            ));
+        }
+        if !self.people().seats().contains_key(signer) {
+            return no(format!("`{signer}` is not a reviewer, or does not count yet"));
+        }
+        let subject = row.configuration.subject(self.in_force()?);
+        Ok(Act::ApproveConfiguration { number, editor: proposed.editor, subject })
+    }
+
+    fn waiting(&self, number: u64) -> Result<(ConfigurationRow, Proposed), ReviewError> {
+        let row = self.0.store.read(|rows| rows.waiting_configuration())?;
+        match row.map(|row| (row.proposed.clone(), row)) {
+            Some((Some(proposed), row)) if row.number == number => Ok((row, proposed)),
+            _ => no(format!("configuration {number} does not wait to be in force")),
+        }
+    }
+
+    /// Takes in a signed proposal.
+    pub(crate) async fn propose_configuration(
+        &self,
+        statement: &Statement,
+        subject: ConfigurationSubject,
+        signed: Signed,
+        proof: Value,
+    ) -> Result<Reply, ReviewError> {
+        let draft = self.drafts().get(&subject.digest.to_string()).cloned();
+        let Some(configuration) = draft.filter(|draft| draft.digest() == subject.digest) else {
+            return no("the gateway no longer has this configuration; propose it again");
+        };
+        if configuration.subject(self.in_force()?) != subject {
+            return no("another configuration is in force by now; propose it again");
+        }
+        self.configuration_key_counts(&configuration, &signed)?;
+        self.none_waits()?;
+        let proposed = Proposed {
+            editor: statement.signer.clone(),
+            at: self.0.clock.now(),
+            loosens: subject.loosens,
+            approval: None,
+        };
+        let spent = Spent::of(statement);
+        let body =
+            described(&subject, json!({ "editor": proposed.editor, "key": signed.key }), proof);
+        let number = self.0.store.write(move |tx| {
+            spent.take(tx)?;
+            if tx.rows().waiting_configuration()?.is_some() {
+                return Err(StoreError::Refused("another configuration waits by now".into()));
+            }
+            let text = text_of(&configuration);
+            let idx = tx.append("config.proposed", &body, &[("configuration", &text)])?;
+            tx.put_configuration(&configuration, Some(&proposed), idx)
+        });
+        let number = number.await?;
+        self.apply_due().await?;
+        self.told_of_configuration(number)
+    }
+
+    /// Takes in another human's signature.
+    pub(crate) async fn approve_configuration(
+        &self,
+        statement: &Statement,
+        number: u64,
+        subject: ConfigurationSubject,
+        signed: Signed,
+        proof: Value,
+    ) -> Result<Reply, ReviewError> {
+        let human = statement.signer.clone();
+        let Act::ApproveConfiguration { subject: now, editor, .. } = self.second(&human, number)?
+        else {
+            return no("that statement approves no configuration");
+        };
+        if now != subject {
+            return no(format!("configuration {number} is no longer what this statement says"));
+        }
+        let (row, _) = self.waiting(number)?;
+        self.configuration_key_counts(&row.configuration, &signed)?;
+        let spent = Spent::of(statement);
+        let by =
+            json!({ "configuration": number, "editor": editor, "human": human, "key": signed.key });
+        let body = described(&subject, by, proof);
+        let approved = self.0.store.write(move |tx| {
+            spent.take(tx)?;
+            let idx = tx.append("config.approved", &body, &[])?;
+            tx.approve_configuration(number, &human, idx)
+        });
+        approved.await?;
+        self.0.nudge.notify_one();
+        self.told_of_configuration(number)
+    }
+
+    /// In production, now or by the new configuration, only a user-verified key counts.
+    fn configuration_key_counts(
+        &self,
+        wanted: &Configuration,
+        signed: &Signed,
+    ) -> Result<(), ReviewError> {
+        let installation = &self.0.installation;
+        let production = wanted.names_production(crate::installation::is_production);
+        if production && !signed.user_verified && !installation.plain_keys_count {
+            return no(crate::review::ONLY_VERIFIED_KEYS);
+        }
+        self.key_counts(installation.targets.keys(), signed)
+    }
+
+    /// Ends the wait of a configuration. Only stops, so needs no signature.
+    pub(crate) async fn stop_configuration(
+        &self,
+        number: u64,
+        by: String,
+        reason: String,
+    ) -> Result<Reply, ReviewError> {
+        self.waiting(number)?;
+        self.end_configuration(number, format!("stopped by {by}"), reason).await?;
+        let words = format!("configuration {number} will not be in force");
+        Ok(Reply::Done { words, credential: None })
+    }
+
+    async fn end_configuration(
+        &self,
+        number: u64,
+        why: String,
+        reason: String,
+    ) -> Result<(), StoreError> {
+        let body = json!({ "configuration": number, "why": why });
+        let ended = self.0.store.write(move |tx| {
+            let idx = tx.append("config.stopped", &body, &[("reason", reason.as_bytes())])?;
+            tx.end_configuration(number, &why, idx)
+        });
+        ended.await
+    }
+
+    /// Applies what waits, if everything for it is there now.
+    pub(crate) async fn apply_due(&self) -> Result<(), StoreError> {
+        let Some(row) = self.0.store.read(|rows| rows.waiting_configuration())? else {
+            return Ok(());
+        };
+        let number = row.number;
+        match self.waits(&row) {
+            Waits::Until(then) if then <= self.0.clock.now() => {}
+            Waits::Expired => {
+                return self.end_configuration(number, "expired".into(), String::new()).await;
+            }
+            Waits::Another | Waits::Until(_) => return Ok(()),
+        }
+        let body = json!({
+            "configuration": number, "digest": row.configuration.digest(),
+            "replaces": self.0.installation.configuration.digest(),
+            "editor": row.proposed.as_ref().map(|proposed| &proposed.editor),
+            "human": row.proposed.as_ref().and_then(|p| Some(&p.approval.as_ref()?.0)),
+            "solo": self.people().is_solo(),
+        });
+        let applied = self.0.store.write(move |tx| {
+            let idx = tx.append("config.applied", &body, &[])?;
+            tx.apply_configuration(number, idx)
+        });
+        applied.await?;
+        tracing::info!(number, "another configuration is in force");
+        self.0.reconfigured.send_replace(true);
+        Ok(())
+    }
+
+    fn waits(&self, row: &ConfigurationRow) -> Waits {
+        let Some(proposed) = &row.proposed else { return Waits::Expired };
+        let people = self.people();
+        let seats = people.seats();
+        proposed.waits(self.0.clock.now(), people.is_solo(), |human| seats.contains_key(human))
+    }
+
+    /// The configurations in force and waiting, now.
+    pub(crate) async fn configurations(&self) -> Result<Reply, StoreError> {
+        self.apply_due().await?;
+        let in_force = self.0.store.read(|rows| rows.applied_configurations())?.pop();
+        let waiting = self.0.store.read(|rows| rows.waiting_configuration())?;
+        Ok(Reply::Configurations {
+            in_force: in_force.map(|row| Box::new(self.configuration_view(row))),
+            waiting: waiting.map(|row| Box::new(self.configuration_view(row))),
+        })
+    }
+
+    fn configuration_view(&self, row: ConfigurationRow) -> ConfigurationView {
+        let now = &self.0.installation.configuration;
+        let (waits, differences) = match row.is_open() {
+            false => (None, Vec::new()),
+            true => (Some(self.waits_words(&row)), difference(now, &row.configuration)),
+        };
+        ConfigurationView {
+            number: row.number,
+            digest: row.configuration.digest(),
+            editor: row.proposed.as_ref().map(|proposed| proposed.editor.clone()),
+            approved: row.proposed.and_then(|proposed| proposed.approval),
+            applied: row.applied,
+            waits,
+            differences: differences.iter().map(ToString::to_string).collect(),
+            configuration: row.configuration,
+        }
+    }
+
+    fn waits_words(&self, row: &ConfigurationRow) -> String {
+        match self.waits(row) {
+            Waits::Another => "for the signature of a reviewer who did not write it".to_owned(),
+            Waits::Until(then) => format!("until {then:.0}"),
+            Waits::Expired => "no longer: it has expired".to_owned(),
+        }
+    }
+
+    fn told_of_configuration(&self, number: u64) -> Result<Reply, ReviewError> {
+        let all = self.0.store.read(|rows| rows.all_configurations())?;
+        let Some(row) = all.into_iter().find(|row| row.number == number) else {
+            return no(format!("there is no configuration {number}"));
+        };
+        let words = match (&row.applied, &row.ended) {
+            (Some(_), _) => format!("configuration {number} is in force"),
+            (None, Some(why)) => format!("configuration {number} will not be in force: {why}"),
+            (None, None) => {
+                let waits = self.waits_words(&row);
+                format!("configuration {number} waits {waits}; anyone may stop it")
+            }
+        };
+        Ok(Reply::Done { words, credential: None })
+    }
+
+    fn drafts(&self) -> std::sync::MutexGuard<'_, Drafts> {
+        self.0.drafts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What an entry says of a signature over a configuration.
+fn described(subject: &ConfigurationSubject, by: Value, proof: Value) -> Value {
+    let mut body = json!({
+        "digest": subject.digest, "replaces": subject.replaces, "loosens": subject.loosens,
+    });
+    if let Value::Object(body) = &mut body {
+        for part in [by, proof] {
+            body.extend(part.as_object().cloned().unwrap_or_default());
+        }
+    }
+    body
+}

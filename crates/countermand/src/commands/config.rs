@@ -1,0 +1,79 @@
+//! `config`: what is in force, and how something else comes to be.
+
+use super::{done, json, signed};
+use crate::cli::{self, Global};
+use crate::client::{Client, unexpected};
+use crate::config::{self, Config};
+use crate::exit::{Exit, Failure};
+use crate::show::{Page, configuration};
+use countermand_core::configuration::{Configuration, difference};
+use countermand_engine::control::{Command, ConfigurationView, PrepareAct, Reply};
+
+/// Runs `config`.
+pub(super) fn run(global: &Global, arguments: cli::Config) -> Result<Exit, Failure> {
+    let mut client = Client::connect(global)?;
+    match arguments {
+        cli::Config::Show => show(global, &mut client),
+        cli::Config::Diff => diff(global, &mut client),
+        cli::Config::Apply { signer } => {
+            let act =
+                PrepareAct::ProposeConfiguration { configuration: Box::new(drafted(global)?) };
+            signed(global, &mut client, &signer, act)
+        }
+        cli::Config::Approve { number, signer } => {
+            let act = PrepareAct::ApproveConfiguration { number };
+            signed(global, &mut client, &signer, act)
+        }
+        cli::Config::Stop { number, reason } => {
+            done(&client.ask(&Command::StopConfiguration { number, reason })?, global.json)
+        }
+    }
+}
+
+/// What the file says.
+fn drafted(global: &Global) -> Result<Configuration, Failure> {
+    let config = Config::load(&config::find(global.config.as_deref()))?;
+    Ok(config.installation.configuration)
+}
+
+fn show(global: &Global, client: &mut Client) -> Result<Exit, Failure> {
+    let reply = client.ask(&Command::Configurations)?;
+    let Reply::Configurations { in_force, waiting } = &reply else { return Err(unexpected()) };
+    if global.json {
+        json(&reply);
+        return Ok(Exit::Done);
+    }
+    let mut page = Page::stdout();
+    for view in [in_force, waiting].into_iter().flatten() {
+        configuration::view(&mut page, view);
+    }
+    page.print();
+    Ok(Exit::Done)
+}
+
+/// Ends with success where nothing differs.
+fn diff(global: &Global, client: &mut Client) -> Result<Exit, Failure> {
+    let drafted = drafted(global)?;
+    let Reply::Configurations { in_force: Some(in_force), .. } =
+        client.ask(&Command::Configurations)?
+    else {
+        return Err(unexpected());
+    };
+    let ConfigurationView { configuration: now, .. } = *in_force;
+    let found = difference(&now, &drafted);
+    if global.json {
+        let differences: Vec<_> = found
+            .iter()
+            .map(|one| serde_json::json!({ "words": one.words, "loosens": one.loosens }))
+            .collect();
+        json(&serde_json::json!({
+            "in_force": now.digest(), "file": drafted.digest(), "differences": differences,
+        }));
+    } else {
+        let mut page = Page::stdout();
+        let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+        configuration::differences(&mut page, &words);
+        page.print();
+    }
+    Ok(if found.is_empty() { Exit::Done } else { Exit::Failed })
+}
