@@ -108,7 +108,7 @@ impl Engine {
         let roll = Roll::new(&installation, &enrolment);
         let agents = store.read(|rows| rows.agents())?;
         let authority = Authority::new(&installation, agents)?;
-        let freezer = Freezer::new(store.read(|rows| rows.frozen())?);
+        let freezer = Freezer::new(store.read(|rows| rows.frozen())?, home.freezes());
         let stranger = keys.stranger();
         let publisher = Publisher::new(installation.ledger.clone());
         let each = || targets.keys().map(|name| (name.clone(), Arc::default())).collect();

@@ -41,6 +41,7 @@ impl Engine {
 
     /// Expires, resolves and starts what is due.
     async fn look(&self) -> Result<(), StoreError> {
+        self.record_freezes().await?;
         self.apply_due().await?;
         let open = self.0.store.read(|rows| rows.numbers(true))?;
         for number in open.into_iter().rev() {

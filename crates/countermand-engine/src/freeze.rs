@@ -2,35 +2,74 @@
 
 use crate::control::{Reply, Scope};
 use crate::engine::Engine;
-use crate::store::Frozen;
+use crate::store::{Frozen, StoreError};
 use countermand_core::name::{AgentName, TargetName};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long somebody who freezes waits to hear that it is recorded. It is frozen before that.
+const RECORDED_WITHIN: Duration = Duration::from_millis(500);
 
 /// What is frozen, by scope in words, and why.
 type Frost = BTreeMap<String, String>;
 
 /// Holds what is frozen; whoever acts looks here first, and whoever is acting is told.
-pub(crate) struct Freezer(watch::Sender<Frost>);
+pub(crate) struct Freezer {
+    frost: watch::Sender<Frost>,
+    /// What the ledger does not have yet.
+    owed: Mutex<Vec<Owed>>,
+    /// Held by whoever pays.
+    paying: tokio::sync::Mutex<()>,
+    /// Where that is kept for the next start, as long as the store cannot.
+    aside: PathBuf,
+}
+
+/// A freeze that is in force and not in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Owed {
+    scope: String,
+    by: String,
+    reason: String,
+}
+
+impl Owed {
+    fn why(&self) -> String {
+        format!("{} (by {})", self.reason, self.by)
+    }
+}
 
 /// The scope that the engine freezes by itself when it cannot keep evidence.
 const SICK: &str = "gateway";
 
 impl Freezer {
-    pub(crate) fn new(frozen: Vec<Frozen>) -> Freezer {
-        let frost = frozen.into_iter().map(|frozen| (frozen.scope, frozen.why)).collect();
-        Freezer(watch::Sender::new(frost))
+    /// What the store says, and what was frozen when it could not be told.
+    pub(crate) fn new(frozen: Vec<Frozen>, aside: PathBuf) -> Freezer {
+        let mut frost: Frost =
+            frozen.into_iter().map(|frozen| (frozen.scope, frozen.why)).collect();
+        let owed = read_aside(&aside);
+        frost.extend(owed.iter().map(|owed| (owed.scope.clone(), owed.why())));
+        let (frost, owed) = (watch::Sender::new(frost), Mutex::new(owed));
+        Freezer { frost, owed, paying: tokio::sync::Mutex::default(), aside }
+    }
+
+    fn owed(&self) -> std::sync::MutexGuard<'_, Vec<Owed>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn freeze(&self, scope: String, why: String) {
-        self.0.send_modify(|frost| {
+        self.frost.send_modify(|frost| {
             frost.insert(scope, why);
         });
     }
 
     fn thaw(&self, scope: &str) {
-        self.0.send_modify(|frost| {
+        self.frost.send_modify(|frost| {
             frost.remove(scope);
         });
     }
@@ -57,12 +96,30 @@ impl Freezer {
     }
 
     fn why(&self, scope: &str) -> Option<String> {
-        self.0.borrow().get(scope).map(|why| format!("{scope} is frozen: {why}"))
+        self.frost.borrow().get(scope).map(|why| format!("{scope} is frozen: {why}"))
+    }
+
+    /// Keeps what is owed for the next start, or that nothing is.
+    fn write_aside(&self) {
+        let owed = self.owed();
+        let written = match owed.is_empty() {
+            true => std::fs::remove_file(&self.aside).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+            false => std::fs::File::create(&self.aside).and_then(|mut file| {
+                file.write_all(&serde_json::to_vec(&*owed)?)?;
+                file.sync_all()
+            }),
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, "what is frozen would not be after a stop");
+        }
     }
 
     /// Everything frozen, in words.
     pub(crate) fn words(&self) -> Vec<String> {
-        self.0.borrow().iter().map(|(scope, why)| format!("{scope}: {why}")).collect()
+        self.frost.borrow().iter().map(|(scope, why)| format!("{scope}: {why}")).collect()
     }
 }
 
@@ -74,29 +131,50 @@ impl Engine {
 
     /// Changes whenever something is frozen or thawed.
     pub fn freezes(&self) -> watch::Receiver<BTreeMap<String, String>> {
-        self.0.freezer.0.subscribe()
+        self.0.freezer.frost.subscribe()
     }
 
-    /// Freezes, then records.
+    /// Freezes, then records; answers soon, however the store is.
     pub(crate) async fn freeze(&self, scope: Scope, by: String, reason: String) -> Reply {
-        let words = scope.to_string();
-        let why = format!("{reason} (by {by})");
-        self.0.freezer.freeze(words.clone(), why.clone());
-        let (kept, kept_why) = (words.clone(), why.clone());
-        let recorded = self
-            .0
-            .store
-            .write(move |tx| {
-                tx.put_frozen(&kept, &kept_why)?;
-                let body = json!({ "scope": kept, "by": by });
-                tx.append("freeze.on", &body, &[("reason", reason.as_bytes())])
-            })
-            .await;
-        let note = match recorded {
-            Ok(_) => String::new(),
-            Err(error) => format!("; not recorded yet: {error}"),
+        let scope = scope.to_string();
+        let owed = Owed { scope: scope.clone(), by, reason };
+        self.0.freezer.freeze(scope.clone(), owed.why());
+        self.0.freezer.owed().push(owed);
+        let engine = self.clone();
+        // It goes on recording when nobody waits any more.
+        let recording = tokio::spawn(async move { engine.record_freezes().await });
+        let note = match tokio::time::timeout(RECORDED_WITHIN, recording).await {
+            Ok(Ok(Ok(()))) => "",
+            _ => {
+                let engine = self.clone();
+                tokio::task::spawn_blocking(move || engine.0.freezer.write_aside());
+                "; it is recorded as soon as the ledger can"
+            }
         };
-        Reply::Done { words: format!("{words} is frozen{note}"), credential: None }
+        Reply::Done { words: format!("{scope} is frozen{note}"), credential: None }
+    }
+
+    /// Records what is frozen and was not recorded.
+    pub(crate) async fn record_freezes(&self) -> Result<(), StoreError> {
+        let freezer = &self.0.freezer;
+        let _turn = freezer.paying.lock().await;
+        let next = || freezer.owed().first().cloned();
+        let mut paid = false;
+        while let Some(owed) = next() {
+            let recorded = self.0.store.write(move |tx| {
+                tx.put_frozen(&owed.scope, &owed.why())?;
+                let body = json!({ "scope": owed.scope, "by": owed.by });
+                tx.append("freeze.on", &body, &[("reason", owed.reason.as_bytes())])
+            });
+            recorded.await?;
+            freezer.owed().remove(0);
+            paid = true;
+        }
+        if paid {
+            let engine = self.clone();
+            tokio::task::spawn_blocking(move || engine.0.freezer.write_aside());
+        }
+        Ok(())
     }
 
     /// Freezes for as long as this process runs, or until [`Engine::thaw_again`].
@@ -121,4 +199,17 @@ impl Engine {
         self.0.circuits.close(scope);
         self.0.nudge.notify_one();
     }
+}
+
+/// What was left there. What cannot be read says at least that something was frozen.
+fn read_aside(aside: &std::path::Path) -> Vec<Owed> {
+    let text = match std::fs::read(aside) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        text => text.unwrap_or_default(),
+    };
+    serde_json::from_slice(&text).unwrap_or_else(|_| {
+        let scope = Scope::Everything.to_string();
+        let reason = "something was frozen, and what cannot be read".to_owned();
+        vec![Owed { scope, by: "the gateway".to_owned(), reason }]
+    })
 }

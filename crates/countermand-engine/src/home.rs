@@ -65,6 +65,11 @@ impl Home {
         self.path.join("keys/texts.key")
     }
 
+    /// What was frozen while the store could not be told.
+    pub(crate) fn freezes(&self) -> PathBuf {
+        self.path.join("freezes.json")
+    }
+
     /// Makes the directory and its keys, once. Gives the public key of the ledger (a vkey):
     /// keep a copy elsewhere, it is what an auditor trusts.
     ///

@@ -408,6 +408,7 @@ impl Engine {
         mut proof: Value,
     ) -> Result<Reply, ReviewError> {
         self.key_counts(self.0.installation.targets.keys(), &signed)?;
+        self.record_freezes().await?;
         let spent = Spent::of(statement);
         let scope = what.clone();
         let circuit = self.0.circuits.is_open(&what, self.0.clock.now());

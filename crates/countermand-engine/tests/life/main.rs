@@ -5,6 +5,7 @@
 mod configure;
 mod evidence;
 mod flows;
+mod freeze;
 mod memory;
 mod standing;
 mod take_back;
