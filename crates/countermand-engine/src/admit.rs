@@ -57,6 +57,7 @@ impl Engine {
         if let Some(why) = self.is_frozen(&name, &target) {
             return Err(Refusal::Frozen { why });
         }
+        self.refuse_twin(&name, &target).await?;
         let session = format!("{}{:016x}", row.generation(), rand::random::<u64>());
         let body = json!({
             "agent": name, "sponsor": row.sponsor, "target": target, "session": session,

@@ -13,6 +13,7 @@ use crate::installation::Installation;
 use crate::publish::Publisher;
 use crate::store::{Keys, Store, StoreError};
 use crate::target::Target;
+use crate::twins::Fingerprints;
 use countermand_core::name::TargetName;
 use countermand_core::policy::PolicyError;
 use countermand_core::request::ChangeNumber;
@@ -84,6 +85,7 @@ pub(crate) struct Inner {
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) publisher: Publisher,
     pub(crate) roll: Roll,
+    pub(crate) fingerprints: Fingerprints,
     pub(crate) drafts: Mutex<Drafts>,
     pub(crate) reconfigured: watch::Sender<bool>,
     _lock: std::fs::File,
@@ -135,6 +137,7 @@ impl Engine {
             stopping: watch::Sender::new(false),
             publisher,
             roll,
+            fingerprints: Fingerprints::default(),
             drafts: Mutex::default(),
             reconfigured: watch::Sender::new(false),
             _lock: lock,

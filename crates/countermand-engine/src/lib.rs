@@ -34,6 +34,7 @@ mod store;
 mod take_back;
 mod take_back_writes;
 pub mod target;
+mod twins;
 mod view;
 mod weigh;
 

@@ -86,8 +86,13 @@ impl Engine {
         }
         let stored = self.0.store.read(|rows| rows.payload(change.request.number))?;
         let Some(target) = self.0.targets.get(&partner).cloned() else { return Ok(()) };
-        let seen = target.preview(&stored.payload, &change.request.actions).await;
-        let same = seen.map_err(|error| error.to_string()).and_then(|seen| alike(change, &seen));
+        let same = match self.is_itself(&partner).await {
+            Err(why) => Err(why),
+            Ok(()) => {
+                let seen = target.preview(&stored.payload, &change.request.actions).await;
+                seen.map_err(|error| error.to_string()).and_then(|seen| alike(change, &seen))
+            }
+        };
         let rehearsal = match same {
             Err(why) => Err(why),
             Ok(()) => {

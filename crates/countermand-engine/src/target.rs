@@ -204,6 +204,9 @@ pub struct Restored {
 /// One thing in production that changes are made to.
 #[async_trait]
 pub trait Target: Send + Sync {
+    /// What tells this target from every other, under whatever name and address it is reached.
+    async fn fingerprint(&self) -> Result<String, TargetError>;
+
     /// Measures what a unit would do, holding nothing that anybody waits for.
     async fn preview(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError>;
 

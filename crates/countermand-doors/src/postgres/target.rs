@@ -103,7 +103,7 @@ impl PostgresTarget {
     /// own identifier, its timeline, and the database's OID and name. A copy of the data files
     /// has the same identifier until it is promoted: give production and staging different
     /// names all the same.
-    async fn fingerprint(&self, client: &mut Client) -> Result<String, ClientError> {
+    async fn fingerprint_of(&self, client: &mut Client) -> Result<String, ClientError> {
         let sql = "SELECT pg_catalog.concat_ws('/', s.system_identifier, c.timeline_id, d.oid,
               d.datname)
             FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c,
@@ -119,7 +119,7 @@ impl PostgresTarget {
         let reading = preview::read(&unit)?;
         let steps = steps::of(&unit).await.map_err(TargetError::CannotJudge)?;
         let mut client = self.connect().await?;
-        let fingerprint = self.fingerprint(&mut client).await?;
+        let fingerprint = self.fingerprint_of(&mut client).await?;
         client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let survey = survey::survey(&mut client, &unit, &steps, actions, Depth::Counted).await;
         client.batch("ROLLBACK").await?;
@@ -137,7 +137,7 @@ impl PostgresTarget {
     ) -> Result<RestorePoint, TargetError> {
         let mut client = self.connect().await?;
         client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        let fingerprint = self.fingerprint(&mut client).await?;
+        let fingerprint = self.fingerprint_of(&mut client).await?;
         let survey = survey::named(&mut client, preview).await?;
         let subject = save::Subject { survey: &survey, fingerprint, folder };
         let saving = save::save(&self.setup, &mut client, subject).await;
@@ -174,7 +174,7 @@ impl PostgresTarget {
 
     async fn settled(&self, token: &CommitToken) -> Result<Fate, TargetError> {
         let mut client = self.connect().await?;
-        if self.fingerprint(&mut client).await? != token.fingerprint {
+        if self.fingerprint_of(&mut client).await? != token.fingerprint {
             return Ok(Fate::Unknown);
         }
         let sql = "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)";
@@ -201,6 +201,11 @@ fn unit_of(payload: &Payload) -> Result<Unit, TargetError> {
 
 #[async_trait]
 impl Target for PostgresTarget {
+    async fn fingerprint(&self) -> Result<String, TargetError> {
+        let mut client = self.connect().await?;
+        Ok(self.fingerprint_of(&mut client).await?)
+    }
+
     async fn preview(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError> {
         self.look(payload, actions).await
     }

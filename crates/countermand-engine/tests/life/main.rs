@@ -9,6 +9,7 @@ mod freeze;
 mod memory;
 mod standing;
 mod take_back;
+mod twins;
 mod world;
 
 use countermand_core::request::ChangeNumber;

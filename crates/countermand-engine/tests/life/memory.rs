@@ -38,6 +38,10 @@ pub(crate) struct Data {
     pub(crate) altered: BTreeMap<String, String>,
     /// Runs wait before they answer.
     pub(crate) stall_run: bool,
+    /// What it says that it is, where it is not what it is called.
+    pub(crate) is_really: Option<String>,
+    /// It answers nobody who asks what it is.
+    pub(crate) is_down: bool,
     /// What the run does more than its preview says.
     pub(crate) hidden_rows: u64,
 }
@@ -113,6 +117,14 @@ fn restore_point(folder: &Path, tables: &Counts) -> RestorePoint {
 
 #[async_trait]
 impl Target for Memory {
+    async fn fingerprint(&self) -> Result<String, TargetError> {
+        let data = self.data.lock().unwrap();
+        match data.is_down {
+            true => Err(TargetError::CannotJudge("it is down".to_owned())),
+            false => Ok(data.is_really.clone().unwrap_or_else(|| format!("memory/{}", self.name))),
+        }
+    }
+
     async fn preview(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError> {
         self.measure(payload, actions)
     }

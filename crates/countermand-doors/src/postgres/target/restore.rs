@@ -85,7 +85,7 @@ impl<'a> Work<'a> {
         let manifest = opened.map_err(|_| local("reading the restore point was given up"))?;
         let manifest = manifest.map_err(local)?;
         let mut client = target.connect().await?;
-        let fingerprint = target.fingerprint(&mut client).await?;
+        let fingerprint = target.fingerprint_of(&mut client).await?;
         if fingerprint != manifest.fingerprint {
             let words = format!(
                 "the restore point is of the server and database {}, this is {fingerprint}",

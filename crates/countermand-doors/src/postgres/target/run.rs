@@ -241,7 +241,7 @@ impl<'a> Attempt<'a> {
     /// The survey under the locks, if it is what was signed.
     async fn unchanged(&mut self, run: &Run) -> Result<Survey, Aborted> {
         let survey = self.survey(Depth::Counted).await?;
-        let fingerprint = self.target.fingerprint(&mut self.client).await.map_err(own)?;
+        let fingerprint = self.target.fingerprint_of(&mut self.client).await.map_err(own)?;
         // What the verbs are follows from the payload, whose digest is compared.
         let verbs = run.identity.verbs.clone();
         let undone = self.undone_by_rollback;
