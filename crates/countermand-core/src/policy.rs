@@ -12,12 +12,14 @@
 //! - `judge`: from the answers for each action to the decision for the unit
 //! - `shown`: the order of evidence, and the search for what is missing
 //! - `decision`: the answer in words
+//! - `proof`: what policies promise, as claims for a solver, and its answers put to the test
 //! - `cases`: questions and expected answers as data, for `policy test`
 
 mod ask;
 mod cases;
 mod decision;
 mod judge;
+pub mod proof;
 mod rule;
 mod schema;
 mod shown;

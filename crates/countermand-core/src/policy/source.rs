@@ -1,5 +1,6 @@
 //! From texts to policies that may be put in force.
 
+use super::proof::Text;
 use super::rule::{self, Fault};
 use super::shown::Threshold;
 use crate::name::{AgentName, GroupName, HumanName};
@@ -130,7 +131,14 @@ pub(super) struct Rule {
     pub(super) policy: CedarPolicy,
     pub(super) reason: String,
     pub(super) thresholds: BTreeSet<Threshold>,
-    file: String,
+    pub(super) file: String,
+}
+
+impl Rule {
+    /// What judges, as text.
+    pub(super) fn text(&self) -> Text {
+        Text { file: Some(self.file.clone()), text: self.policy.to_string() }
+    }
 }
 
 /// The forbids of several files, by `@id`.
