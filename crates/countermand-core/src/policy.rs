@@ -147,6 +147,16 @@ impl Policy {
         self.digest
     }
 
+    /// Who there is and what they were granted.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The file of a rule by its `@id`; none for what was compiled from a grant.
+    pub fn file(&self, rule: &str) -> Option<&str> {
+        self.rules.get(rule).map(|standing| standing.rule.file.as_str())
+    }
+
     /// The Cedar schema that site policies are written against.
     pub fn schema(&self) -> &str {
         &self.schema_text

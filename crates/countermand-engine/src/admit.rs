@@ -18,6 +18,7 @@ use countermand_core::policy::{Decision, Measured, Missing};
 use countermand_core::preview::Preview;
 use countermand_core::request::{Request, RequestKey};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The longest text, in bytes, that is recorded whole of what flows.
@@ -164,8 +165,14 @@ impl Engine {
         measured: Measured,
     ) -> Decision {
         let actions = self.tagged(&proposal.target, actions);
+        let facts = self.facts_by_name(&actions);
+        self.ask_again(&asked(proposal), &actions, measured, &facts)
+    }
+
+    /// What is taken for true of a unit before anything is measured.
+    pub(crate) fn facts_by_name(&self, actions: &[(Action, BTreeSet<String>)]) -> Facts {
         let roots = actions.iter().filter(|(action, _)| action.effect() > Effect::Write);
-        let facts = Facts {
+        Facts {
             roots: u32::try_from(roots.count()).unwrap_or(u32::MAX).min(10),
             reversible: true,
             recovery_seconds: 0,
@@ -173,8 +180,7 @@ impl Engine {
             unavailable: false,
             solo: self.people().is_solo(),
             adopted: false,
-        };
-        self.ask_again(&asked(proposal), &actions, measured, &facts)
+        }
     }
 
     /// Why this caller may do nothing here now, if so: frozen, or its credential has ended.

@@ -5,6 +5,7 @@ use countermand_core::change::{Outcome, RestorePoint};
 use countermand_core::configuration::Configuration;
 use countermand_core::digest::Digest;
 use countermand_core::name::{AgentName, EnvironmentName, HumanName, TargetName};
+use countermand_core::policy::World;
 use countermand_core::preview::{Counts, Preview};
 use countermand_core::request::ChangeNumber;
 use countermand_core::standing::{StandingNumber, StandingSubject};
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use crate::explain::{Explained, Explanation};
 use crate::target::RestorePlan;
 
 /// One request over the socket.
@@ -114,6 +116,13 @@ pub enum Command {
     Checkpoint,
     /// Recomputes every change from the ledger and compares.
     Consistency,
+    /// Who there is and what they were granted, as policy knows it.
+    World,
+    /// What policy says, and why.
+    Explain {
+        /// Of what.
+        what: Explained,
+    },
 }
 
 /// What a frozen thing is.
@@ -293,6 +302,10 @@ pub enum Reply {
     },
     /// See [`Command::Consistency`].
     Consistency(Consistency),
+    /// See [`Command::World`].
+    World(World),
+    /// See [`Command::Explain`].
+    Explained(Box<Explanation>),
     /// It was not done.
     Refused {
         /// In words, with the remedy.

@@ -18,6 +18,7 @@ pub mod control;
 mod engine;
 mod enrolment;
 mod execute;
+pub mod explain;
 mod freeze;
 mod home;
 mod installation;

@@ -76,6 +76,8 @@ impl Engine {
             }
             Command::PlanRestore { change } => Reply::RestorePlan(self.plan(change).await?),
             Command::Ledger { from, limit } => self.entries(from, limit)?,
+            Command::World => Reply::World(self.authority().policy.world().clone()),
+            Command::Explain { what } => Reply::Explained(Box::new(self.explain(&what)?)),
             Command::Checkpoint => Reply::Checkpoint { note: self.publish_checkpoint().await? },
             Command::Consistency => {
                 let engine = self.clone();

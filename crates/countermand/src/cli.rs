@@ -4,7 +4,7 @@ mod changes;
 mod upkeep;
 
 pub use changes::{Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
-pub use upkeep::{Config, Doctor, Explain, Init, Ledger, Policy};
+pub use upkeep::{Config, Doctor, Explain, ExplainPolicy, Init, Ledger, Policy};
 
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -77,7 +77,7 @@ pub enum Command {
     /// See what is in force, propose another configuration, let one be in force
     #[command(subcommand)]
     Config(Config),
-    /// Check and test policies
+    /// Check, test, prove and explain policies
     #[command(subcommand)]
     Policy(Policy),
     /// Verify, read and copy the ledger

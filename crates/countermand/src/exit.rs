@@ -15,6 +15,8 @@ pub enum Exit {
     Held = 3,
     /// The gateway cannot be reached.
     Unreachable = 4,
+    /// A program that it needs is missing.
+    Lacking = 5,
 }
 
 /// The codes, for the help.
@@ -24,7 +26,8 @@ Exit codes:
   1  refused, or failed
   2  the command line or the configuration is wrong
   3  held: it waits for evidence, and nothing was done yet
-  4  the gateway cannot be reached";
+  4  the gateway cannot be reached
+  5  a program that it needs is missing";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {

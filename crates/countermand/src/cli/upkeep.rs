@@ -2,7 +2,7 @@
 
 use super::Signer;
 use clap::{Args, Subcommand};
-use countermand_core::name::{HumanName, InstallationName, TargetName};
+use countermand_core::name::{AgentName, HumanName, InstallationName, TargetName};
 use std::path::PathBuf;
 
 /// `init`
@@ -80,6 +80,25 @@ pub enum Policy {
     Check,
     /// Ask the policies the questions of `*.cases.json` beside them, and the floor its own
     Test,
+    /// Prove what they promise, for every request there could be; needs `countermand-policy-prover`
+    /// and cvc5
+    Prove,
+    /// Say why, and what would make it pass: of a change, or of SQL that an agent might send
+    Explain(ExplainPolicy),
+}
+
+/// `policy explain`
+#[derive(Debug, Args)]
+pub struct ExplainPolicy {
+    /// The number of a change, or with `--agent` the SQL, `-` for standard input
+    #[arg(value_name = "CHANGE|SQL")]
+    pub what: String,
+    /// Who would send it; nothing is sent
+    #[arg(long, value_name = "NAME", requires = "target")]
+    pub agent: Option<AgentName>,
+    /// Where to
+    #[arg(long, value_name = "NAME", requires = "agent")]
+    pub target: Option<TargetName>,
 }
 
 /// `ledger`

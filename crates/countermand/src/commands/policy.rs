@@ -1,12 +1,15 @@
 //! `policy`: are the policies such that they may be in force, and do they say what they should.
 
+mod explain;
+pub(super) mod prove;
+
 use super::json;
 use crate::cli::{Global, Policy as Arguments};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
 use countermand_core::name::AgentName;
-use countermand_core::policy::{CaseResult, Policy, World, floor_cases, run_cases};
+use countermand_core::policy::{CaseResult, Policy, PolicyError, World, floor_cases, run_cases};
 use std::path::Path;
 
 /// The end of the name of a file with cases.
@@ -14,18 +17,30 @@ const CASES: &str = ".cases.json";
 
 /// Runs `policy`.
 pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<Exit, Failure> {
-    let config = Config::load(&config::find(global.config.as_deref()))?;
-    let policy = load(&config)?;
+    let configured = || Config::load(&config::find(global.config.as_deref()));
     match arguments {
-        Arguments::Check => check(global, &config, &policy),
-        Arguments::Test => test(global, &config, &policy),
+        Arguments::Check => {
+            let config = configured()?;
+            check(global, &config, &load(&config)?)
+        }
+        Arguments::Test => {
+            let config = configured()?;
+            test(global, &config, &load(&config)?)
+        }
+        Arguments::Prove => prove::run(global, &configured()?),
+        Arguments::Explain(arguments) => explain::run(global, arguments),
     }
 }
 
 /// The policies in force. Agents are in the gateway's store: here every sponsor has one of their
 /// own, `agent-of-NAME`, that may do all that they may.
 pub(crate) fn load(config: &Config) -> Result<Policy, Failure> {
-    Policy::load(&world(config), &config.installation.policies).map_err(Failure::usage)
+    load_for(config, &world(config)).map_err(Failure::usage)
+}
+
+/// The configured policies in this world.
+fn load_for(config: &Config, world: &World) -> Result<Policy, PolicyError> {
+    Policy::load(world, &config.installation.policies)
 }
 
 fn world(config: &Config) -> World {

@@ -7,7 +7,14 @@ use serde_json::Value;
 fn every_command_has_help() {
     let top = run(&["--help"]);
     assert_eq!(top.code, 0);
-    for code in ["0  done", "1  refused", "2  the command line", "3  held", "4  the gateway"] {
+    for code in [
+        "0  done",
+        "1  refused",
+        "2  the command line",
+        "3  held",
+        "4  the gateway",
+        "5  a program",
+    ] {
         assert!(top.stdout.contains(code), "{code}");
     }
     let commands = [
@@ -32,6 +39,8 @@ fn every_command_has_help() {
         "thaw",
         "policy check",
         "policy test",
+        "policy prove",
+        "policy explain",
         "ledger verify",
         "ledger show",
         "ledger export",
@@ -70,6 +79,10 @@ fn wrong_use_ends_with_2() {
         &["agent", "add", "Bot", "--targets", "a", "--effects", "read", "--key", "k"],
         &["agent", "add", "bot", "--targets", "a", "--effects", "everything", "--key", "k"],
         &["explain", "postgres"],
+        &["policy", "explain"],
+        &["policy", "explain", "drop table t"],
+        &["policy", "explain", "drop table t", "--agent", "bot"],
+        &["policy", "explain", "drop table t", "--target", "shop"],
         &["--config", "/no/such/file", "changes", "list"],
         &["--config", "/no/such/file", "serve"],
     ] {

@@ -9,6 +9,8 @@ mod configure;
 mod elsewhere;
 mod gateway;
 mod life;
+mod prove;
+mod reasons;
 mod socket;
 mod standing;
 mod terminal;
