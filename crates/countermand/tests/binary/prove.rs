@@ -4,7 +4,7 @@
 use crate::gateway::{Ended, Installation, run_with};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A program that does this.
 fn program(installation: &Installation, name: &str, script: &str) -> PathBuf {
@@ -141,4 +141,38 @@ fn the_agents_that_are_proved_are_the_gateways() {
     prove(&installation, "exit 3", &[]);
     let claims = asked(&installation)["claims"].to_string();
     assert!(claims.contains("grant/agent/bot") && !claims.contains("agent-of-alice"), "{claims}");
+}
+
+/// The prover as `scripts/test` builds it, if that and cvc5 are here; where nothing is optional,
+/// they are.
+fn real() -> Option<PathBuf> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let prover = target.join("prover/debug/countermand-policy-prover");
+    let solver = std::env::var_os("CVC5").unwrap_or_else(|| "cvc5".into());
+    let solves = std::process::Command::new(solver).arg("--version").output().is_ok();
+    let found = prover.is_file() && solves;
+    if !found {
+        let words = "`countermand-policy-prover` or `cvc5` is missing; scripts/test brings both";
+        assert!(std::env::var_os("COUNTERMAND_REQUIRE_ALL").is_none(), "{words}");
+        eprintln!("skipped: {words}");
+    }
+    found.then_some(prover)
+}
+
+#[test]
+fn what_init_writes_is_proved() {
+    let Some(prover) = real() else { return };
+    let installation = Installation::new();
+    let site = installation.folder().join("policies/site.cedar");
+    assert!(site.is_file());
+    let own = "@id(\"site/views\") @reason(\"views are looked at by another\")
+        forbid (principal, action in Action::\"Write\", resource)
+        when { resource.kind == \"view\" } unless { context.evidence.approvals.peers >= 1 };";
+    std::fs::write(installation.folder().join("policies/views.cedar"), own).unwrap();
+    let mut command = installation.command(&["policy", "prove"]);
+    let ended = run_with(command.env("COUNTERMAND_PROVER", prover), "");
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    for words in ["agent `agent-of-alice` may do nothing that its sponsor", "proved by cvc5"] {
+        assert!(ended.stdout.contains(words), "{}", ended.stdout);
+    }
 }

@@ -10,12 +10,17 @@ unless { context.evidence.approvals.groups.dba >= 1 };
 @id(\"site/no-truncate\") @reason(\"nobody truncates\")
 forbid (principal, action == Action::\"postgres:Truncate\", resource);";
 
-/// carol is in `dba`.
-async fn begin() -> Life {
+/// carol is in `dba`, and the site has policies of its own.
+async fn begin() -> (Life, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("billing.cedar"), POLICY).unwrap();
+    let policies = format!("policies = {:?}", folder.path());
     let life = Life::begin_with(|text| {
+        assert!(text.contains("policies = \"policies\""), "{text}");
+        let text = text.replace("policies = \"policies\"", &policies);
         text.replace("[reviewers.carol]\n", "[reviewers.carol]\ngroups = [\"dba\"]\n")
     });
-    life.await
+    (life.await, folder)
 }
 
 impl Life {
@@ -29,7 +34,7 @@ impl Life {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_explained_without_its_target() {
-    let life = begin().await;
+    let (life, _policies) = begin().await;
     life.admit_bot().await;
     let rows = life.rows().await;
 
@@ -56,9 +61,25 @@ async fn a_request_is_explained_without_its_target() {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|step| step["missing"] == "1 approval")
+        .filter(|step| step["missing"] == "1 approval (dba)")
         .collect();
-    assert_eq!(peers[0]["from"], serde_json::json!(["bob", "carol"]), "{drop}");
+    assert_eq!(peers[0]["from"], serde_json::json!(["carol"]), "{drop}");
+    let own = drop["rules"].as_array().unwrap().iter().find(|r| r["policy"] == "site/dba");
+    let own = own.unwrap();
+    assert_eq!(
+        (&own["from"], &own["reason"]),
+        (&"billing.cedar".into(), &"billing wants a dba".into())
+    );
+
+    // A policy that no evidence lifts: its file, and no way.
+    let truncate = life.explain("truncate billing.invoices").await;
+    let own = &truncate["rules"][0];
+    assert!(truncate["decision"]["forbid"].is_object(), "{truncate}");
+    assert_eq!(
+        (&own["policy"], &own["from"]),
+        (&"site/no-truncate".into(), &"billing.cedar".into())
+    );
+    assert!(own["remedy"].as_str().unwrap().contains("no approval lifts it"), "{truncate}");
 
     let grant = life.explain("grant select on billing.invoices to public").await;
     let rules = grant["rules"].to_string();
@@ -82,18 +103,24 @@ async fn a_request_is_explained_without_its_target() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_explained_with_what_is_missing_and_who_could_give_it() {
-    let life = begin().await;
+    let (life, _policies) = begin().await;
     life.admit_bot().await;
     assert!(life.psql(DROP).await.stderr.contains("held as change 1"));
     life.prepared().await;
     let told = json(&life.run(&["policy", "explain", "1", "--json"]).await.stdout);
     assert_eq!(told["change"], serde_json::json!([1, "held"]), "{told}");
     let way = told["ways"][0].to_string();
-    assert!(way.contains("\"from\":[\"bob\",\"carol\"]"), "{way}");
+    assert!(way.contains("\"missing\":\"1 approval (dba)\",\"from\":[\"carol\"]"), "{way}");
     assert!(way.contains("a verified restore point") && way.contains("the gateway"), "{way}");
 
     let shown = life.run(&["policy", "explain", "1"]).await.stdout;
-    for words in ["hold", "floor/hard-stop", "It passes with all of", "bob, carol"] {
+    for words in [
+        "hold",
+        "floor/hard-stop",
+        "billing.cedar",
+        "It passes with all of",
+        "1 approval (dba): carol",
+    ] {
         assert!(shown.contains(words), "`{words}` is not in\n{shown}");
     }
     let bad = |c: char| c == '\u{202e}' || (c.is_control() && c != '\n');
