@@ -208,6 +208,19 @@ fn a_rule_that_forgets_a_group_of_verbs_is_found() {
     }
 }
 
+/// One verb among many that are alike but for this: each named one is asked about by itself.
+#[test]
+fn an_exemption_for_a_single_verb_is_found() {
+    if solver() {
+        let all = "action in Action::\"Destroy\"";
+        let but = format!("({all} && !([Action::\"postgres:Truncate\"].contains(action)))");
+        let found = edited("floor/cooling", all, &but);
+        assert_eq!(names(&found), ["floor/cooling"]);
+        assert_eq!(found["floor/cooling"].action, "postgres:Truncate (destroy)");
+        assert!(!found["floor/cooling"].evidence.iter().any(|shown| shown.contains("cooled")));
+    }
+}
+
 #[test]
 fn a_schema_that_forgets_a_group_of_verbs_is_found() {
     if solver() {
