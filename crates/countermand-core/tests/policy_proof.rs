@@ -87,7 +87,7 @@ fn read(proof: &Proof, verdict: Verdict) -> Finding {
 fn a_counterexample_that_holds_is_told_by_what_matters() {
     let found = read(&broken(), Verdict::Refuted(Box::new(uncooled())));
     let Outcome::Refuted(told) = found.outcome else { panic!("{:?}", found.outcome) };
-    assert_eq!(told.who, "agent `builder`");
+    assert_eq!(told.who, "any agent whose grant reaches it");
     assert_eq!(told.action, "postgres:DropTable (destroy)");
     assert_eq!(told.resource, "table `orders`, tagged scratch");
     assert_eq!(

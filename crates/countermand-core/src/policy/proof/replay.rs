@@ -21,7 +21,7 @@ pub(super) fn replay(
     };
     let plain = plainest(found.clone(), |other| matches!(stage.refutes(other), Ok(Some(_))));
     let refuted = stage.refutes(&plain)?.unwrap_or(first);
-    Ok(Refutation::new(proof, &plain, refuted))
+    Ok(Refutation::new(proof, claim, &plain, refuted))
 }
 
 /// What the authorizer said of a counter-example that holds.

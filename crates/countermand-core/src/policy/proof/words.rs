@@ -2,7 +2,7 @@
 
 use super::claims::effect_of;
 use super::replay::Refuted;
-use super::{Counterexample, Proof};
+use super::{ANY_GRANT, Claim, Counterexample, Proof};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -33,7 +33,12 @@ pub struct Refutation {
 }
 
 impl Refutation {
-    pub(super) fn new(proof: &Proof, found: &Counterexample, refuted: Refuted) -> Refutation {
+    pub(super) fn new(
+        proof: &Proof,
+        claim: &Claim,
+        found: &Counterexample,
+        refuted: Refuted,
+    ) -> Refutation {
         let entities = Existing(&found.entities);
         let resource = entities.named(&found.resource);
         let target = entities.named(&resource["target"]);
@@ -47,7 +52,10 @@ impl Refutation {
         let (kind, name) = (text(&resource["kind"]), text(&resource["name"]));
         let from = |ids: Vec<String>| ids.iter().map(|id| sourced(proof, id)).collect();
         Refutation {
-            who: format!("agent `{}`", id_of(&found.principal)),
+            who: match claim.about.contains(ANY_GRANT) {
+                true => String::from("any agent whose grant reaches it"),
+                false => format!("agent `{}`", id_of(&found.principal)),
+            },
             action: format!("{action} ({effect})"),
             resource: format!("{kind} `{name}`{}", tagged(&resource["tags"])),
             target: format!("`{}`{}", id_of(&resource["target"]), tagged(&target["tags"])),

@@ -214,13 +214,14 @@ fn refutation(page: &mut Page, found: &Refutation) {
         [] => none.to_owned(),
         _ => escape::line(&items.join(", ")),
     };
-    page.field("may", &format!("{} {}", escape::line(&found.who), escape::line(&found.action)));
+    page.field("who", &escape::line(&found.who));
+    page.field("may", &escape::line(&found.action));
     page.field("of", &escape::line(&found.resource));
     page.field("in target", &escape::line(&found.target));
     page.field("environment", &escape::line(&found.environment));
     page.field("where", &list(&found.facts, "everything is ordinary"));
     page.field("having shown", &list(&found.evidence, "nothing"));
-    page.field("permitted by", &list(&found.permitted_by, "any grant that reaches it"));
+    page.field("permitted by", &list(&found.permitted_by, "that grant alone"));
     if !found.failed.is_empty() {
         page.field("skipped", &format!("{} (failed)", list(&found.failed, "")));
     }
@@ -254,7 +255,7 @@ mod tests {
         );
         let bad = |c: char| c == '\u{202e}' || (c.is_control() && c != '\n');
         assert!(!page.text().contains(bad), "{:?}", page.text());
-        assert_eq!(page.text().lines().count(), 8, "{}", page.text());
+        assert_eq!(page.text().lines().count(), 9, "{}", page.text());
     }
 
     type Counter = countermand_core::policy::proof::Counterexample;
