@@ -224,7 +224,7 @@ impl Engine {
         gone: &BTreeSet<&HumanName>,
     ) -> Vec<String> {
         let peers = |group: Option<&GroupName>| {
-            let seats = self.0.installation.seats();
+            let seats = self.people().seats();
             let free = seats.into_iter().filter(|(human, groups)| {
                 human != asked.sponsor
                     && !gone.contains(human)

@@ -49,11 +49,11 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "the store hangs for as long as it is held")]
 async fn it_stops_at_once_while_the_store_hangs_and_is_recorded_when_it_can_be() {
     let (world, lock) = with_a_store_that_can_hang().await;
     let aside = world.folder.path().join("state/freezes.json");
     let hanging = lock.lock().unwrap();
-    #[expect(clippy::await_holding_lock, reason = "the store hangs for as long as it is held")]
     let told = world.engine.control(freeze("an incident"), NOBODY).await;
     let Reply::Done { words, .. } = told else { panic!("{told:?}") };
     assert!(words.contains("is recorded as soon as the ledger can"), "{words}");
