@@ -1,12 +1,12 @@
 //! `config`: what is in force, and how something else comes to be.
 
-use super::{done, json, signed};
+use super::{done, json, policy, signed};
 use crate::cli::{self, Global};
 use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, configuration};
-use countermand_core::configuration::{Configuration, difference};
+use countermand_core::configuration::difference;
 use countermand_engine::control::{Command, ConfigurationView, PrepareAct, Reply};
 
 /// Runs `config`.
@@ -16,8 +16,10 @@ pub(super) fn run(global: &Global, arguments: cli::Config) -> Result<Exit, Failu
         cli::Config::Show => show(global, &mut client),
         cli::Config::Diff => diff(global, &mut client),
         cli::Config::Apply { signer } => {
-            let act =
-                PrepareAct::ProposeConfiguration { configuration: Box::new(drafted(global)?) };
+            let config = draft(global)?;
+            policy::prove::before_signing(&config)?;
+            let configuration = Box::new(config.installation.configuration);
+            let act = PrepareAct::ProposeConfiguration { configuration };
             signed(global, &mut client, &signer, act)
         }
         cli::Config::Approve { number, signer } => {
@@ -31,9 +33,8 @@ pub(super) fn run(global: &Global, arguments: cli::Config) -> Result<Exit, Failu
 }
 
 /// What the file says.
-fn drafted(global: &Global) -> Result<Configuration, Failure> {
-    let config = Config::load(&config::find(global.config.as_deref()))?;
-    Ok(config.installation.configuration)
+fn draft(global: &Global) -> Result<Config, Failure> {
+    Ok(Config::load(&config::find(global.config.as_deref()))?)
 }
 
 fn show(global: &Global, client: &mut Client) -> Result<Exit, Failure> {
@@ -53,7 +54,7 @@ fn show(global: &Global, client: &mut Client) -> Result<Exit, Failure> {
 
 /// Ends with success where nothing differs.
 fn diff(global: &Global, client: &mut Client) -> Result<Exit, Failure> {
-    let drafted = drafted(global)?;
+    let drafted = draft(global)?.installation.configuration;
     let Reply::Configurations { in_force: Some(in_force), .. } =
         client.ask(&Command::Configurations)?
     else {

@@ -1,7 +1,7 @@
 //! `policy`: are the policies such that they may be in force, and do they say what they should.
 
 mod explain;
-pub(super) mod prove;
+pub(crate) mod prove;
 
 use super::json;
 use crate::cli::{Global, Policy as Arguments};

@@ -57,6 +57,8 @@ fn what_loosens_is_signed_by_two_and_stopped_by_anyone() {
     });
     // The editor's own key is not enough, nor is that of who would be let in.
     let proposed = installation.sign("alice", &["config", "apply"]);
+    let proofs = ["keep what they promise", "are not proved"];
+    assert!(proofs.iter().any(|said| proposed.stderr.contains(said)), "{}", proposed.stderr);
     assert!(
         proposed.stdout.contains("waits for the signature of a reviewer"),
         "{}",

@@ -86,6 +86,31 @@ pub(super) fn run(global: &Global, config: &Config) -> Result<Exit, Failure> {
     Ok(if proved.proved { Exit::Done } else { Exit::Failed })
 }
 
+/// Nobody is asked to sign policies that do not keep what they promise. Where nothing can be proved
+/// for want of a program, that is said.
+pub(crate) fn before_signing(config: &Config) -> Result<(), Failure> {
+    match prove_for(config) {
+        Ok(proved) if proved.proved => {
+            let mut page = Page::stderr();
+            let words = page.paint(Tone::Good, "the policies keep what they promise");
+            page.words(&format!("{words}: {} questions proved", proved.questions));
+            page.eprint();
+            Ok(())
+        }
+        Ok(proved) => {
+            show(&proved);
+            Err(Failure::new("the policies do not keep what they promise: nothing was signed"))
+        }
+        Err(error @ (ProveError::NoProver | ProveError::NoSolver)) => {
+            let mut page = Page::stderr();
+            page.words(&format!("The policies are not proved: {error}."));
+            page.eprint();
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Proves what the policies of this configuration promise, with the agents that the gateway knows
 /// where it can be asked.
 ///
