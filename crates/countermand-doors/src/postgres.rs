@@ -3,7 +3,7 @@
 pub mod door;
 mod images;
 pub mod interpret;
-mod quoting;
+pub mod quoting;
 mod refuse;
 pub mod scratch;
 pub mod target;

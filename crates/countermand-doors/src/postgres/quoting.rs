@@ -1,8 +1,13 @@
 //! Names as SQL reads them again.
 
 /// An identifier in quotes.
-pub(super) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text in quotes, where `standard_conforming_strings` is on.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]

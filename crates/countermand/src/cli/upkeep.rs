@@ -7,7 +7,11 @@ use std::path::PathBuf;
 
 /// `init`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Init {
+    /// Or something else than a new installation.
+    #[command(subcommand)]
+    pub of: Option<InitOf>,
     /// Where the configuration goes.
     #[arg(default_value = ".", value_name = "FOLDER")]
     pub folder: PathBuf,
@@ -71,6 +75,36 @@ pub enum Config {
         #[arg(long)]
         reason: String,
     },
+}
+
+/// `init postgres`
+#[derive(Debug, Subcommand)]
+pub enum InitOf {
+    /// Print the SQL that makes a target's two roles, or removes them
+    Postgres(InitPostgres),
+}
+
+/// `init postgres`
+#[derive(Debug, Args)]
+pub struct InitPostgres {
+    /// The target [default: the only one]
+    pub target: Option<TargetName>,
+    /// For a server without a superuser of yours, as providers run them
+    #[arg(long)]
+    pub managed: bool,
+    /// Print the SQL that removes both roles and what they were given
+    #[arg(long)]
+    pub uninstall: bool,
+    /// Log in as this role to find schemas and their owners [default: nobody is asked, and the
+    /// owners stand there as `<owner>`]
+    #[arg(long, value_name = "ROLE")]
+    pub ask: Option<String>,
+    /// The file with that role's password [default: $PGPASSWORD itself]
+    #[arg(long, value_name = "FILE", requires = "ask")]
+    pub password_file: Option<PathBuf>,
+    /// Make random passwords where the configuration names files for them that are not there yet
+    #[arg(long, conflicts_with = "uninstall")]
+    pub make_secrets: bool,
 }
 
 /// `policy`

@@ -1,7 +1,9 @@
 //! `init`: asks where somebody can answer, and takes options where nobody can.
 
+mod postgres;
+
 use super::json;
-use crate::cli::{Global, Init};
+use crate::cli::{Global, Init, InitOf};
 use crate::exit::{Exit, Failure};
 use crate::init::{self, Answers, InitError, MAKE_KEY, Made};
 use crate::show::{Page, Tone};
@@ -12,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// Runs `init`.
 pub(super) fn run(global: &Global, arguments: Init) -> Result<Exit, Failure> {
+    if let Some(InitOf::Postgres(arguments)) = &arguments.of {
+        return postgres::run(global, arguments);
+    }
     let folder = arguments.folder.clone();
     let answers = answers(arguments)?;
     let made = init::create(&folder, &answers).map_err(|error| match error {
@@ -134,21 +139,21 @@ fn next_steps(answers: &Answers, made: &Made) {
     page.line(format!("{good} {}", made.config.display()));
     page.quoted("The ledger's public key", "keep a copy elsewhere: auditors need it", &made.vkey);
     page.heading("Next");
-    let database = &answers.database;
-    page.item("  1. ", &format!("In `{database}`, as its administrator, make the two roles:"));
-    for line in roles(answers).lines() {
-        page.line(format!("       {line}"));
-    }
-    page.item("  2. ", "Put their passwords into files that only you can read:");
-    for secret in &made.secrets {
-        page.line(format!("       install -m 600 /dev/stdin {}", shown(secret)));
-    }
     let config = shown(&made.config);
-    page.item("  3. ", &format!("countermand --config {config} doctor"));
-    page.item("  4. ", &format!("countermand --config {config} serve"));
+    let database = &answers.database;
+    page.item("  1. ", &format!("Make the two roles of `{database}`; read the SQL first:"));
+    page.line(format!(
+        "       countermand --config {config} init postgres --make-secrets > roles.sql"
+    ));
+    page.line(format!("       psql -X -v ON_ERROR_STOP=1 -d {database} -f roles.sql"));
+    page.words(
+        "     Say --managed where you are no superuser, and --ask ROLE to fill in the owners.",
+    );
+    page.item("  2. ", &format!("countermand --config {config} doctor"));
+    page.item("  3. ", &format!("countermand --config {config} serve"));
     let target = &answers.target;
     page.item(
-        "  5. ",
+        "  4. ",
         &format!(
             "countermand --config {config} agent add NAME --targets {target} \
              --effects read,write,destroy --key KEY"
@@ -162,16 +167,4 @@ fn next_steps(answers: &Answers, made: &Made) {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
-}
-
-fn roles(answers: &Answers) -> String {
-    let database = format!("\"{}\"", answers.database.replace('"', "\"\""));
-    format!(
-        "CREATE ROLE countermand_session LOGIN PASSWORD '…';\n\
-         GRANT CONNECT ON DATABASE {database} TO countermand_session;\n\
-         -- for every schema that agents may work in:\n\
-         GRANT USAGE ON SCHEMA public TO countermand_session;\n\
-         GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO countermand_session;\n\
-         CREATE ROLE countermand_executor LOGIN PASSWORD '…' IN ROLE <owner of the tables>;"
-    )
 }

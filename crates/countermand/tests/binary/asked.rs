@@ -48,7 +48,7 @@ fn init_asks_for_what_it_needs_and_writes_a_configuration_that_loads() {
     terminal.types("shop");
     let (code, rest) = terminal.end();
     assert_eq!(code, 0, "{rest}");
-    assert!(letters(&rest).contains("countermand_executor"), "{rest}");
+    assert!(letters(&rest).contains("init postgres"), "{rest}");
 
     let file = folder.join("countermand.toml");
     let config = countermand::config::Config::load(&file).unwrap();

@@ -11,6 +11,7 @@ mod gateway;
 mod life;
 mod prove;
 mod reasons;
+mod roles;
 mod socket;
 mod standing;
 mod terminal;

@@ -4,6 +4,7 @@ use super::{Findings, Verdict};
 use crate::at_door::simple;
 use crate::config::{Config, PostgresConfig};
 use countermand_core::name::TargetName;
+use countermand_doors::postgres::quoting::literal;
 use countermand_doors::postgres::scratch::Tools;
 use countermand_doors::postgres::target::connection::{Connection, Login};
 use std::path::Path;
@@ -44,6 +45,28 @@ SELECT pg_catalog.concat(c.oid::pg_catalog.regclass)
   AND NOT (pg_catalog.has_table_privilege(c.oid, 'SELECT')
     AND pg_catalog.has_any_column_privilege(c.oid, 'UPDATE'))
  ORDER BY 1 LIMIT 3";
+
+/// What the executor cannot do that it must, one row each: who owns what it is to change, and
+/// whether conditions can be counted with the session role's rights.
+const EXECUTOR_ROLE: &str = "
+(SELECT pg_catalog.concat('cannot change or bring back ', c.oid::pg_catalog.regclass, ': GRANT ',
+   pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)), ' TO ', CURRENT_USER)
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'S']::pg_catalog.\"char\"[])
+  AND n.nspname OPERATOR(pg_catalog.!~) '^pg_'
+  AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
+  AND NOT pg_catalog.pg_has_role(CURRENT_USER, c.relowner, 'USAGE')
+ ORDER BY c.oid LIMIT 3)
+UNION ALL
+SELECT pg_catalog.concat('does not belong to ', rolname, ', so that any row counts as meant where a \
+condition cannot be counted: GRANT ', pg_catalog.quote_ident(rolname), ' TO ', CURRENT_USER)
+  FROM pg_catalog.pg_roles
+ WHERE rolname OPERATOR(pg_catalog.=) $SESSION
+  AND NOT pg_catalog.pg_has_role(CURRENT_USER, oid, 'MEMBER')
+UNION ALL
+SELECT 'is a superuser: what it runs meets no wall at all; take that away'
+  FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER AND rolsuper";
 
 /// Where the server keeps its data, where this role may know.
 const DATA_DIRECTORY: &str = "
@@ -117,6 +140,16 @@ async fn executor(
         _ => {
             let version = version.map_or_else(|| "?".to_owned(), |version| version.to_string());
             found.add(Verdict::Good, &what, format!("reached; PostgreSQL {version}"));
+        }
+    }
+    let question = EXECUTOR_ROLE.replace("$SESSION", &literal(&target.session.user));
+    match simple(&mut connection, &question).await {
+        Err(error) => found.add(Verdict::Bad, &what, error.why),
+        Ok(said) => {
+            for value in said.values.into_iter().flatten() {
+                let words = format!("`{}` {value}", target.executor.user);
+                found.add(Verdict::Warning, &what, words);
+            }
         }
     }
     let Ok(said) = simple(&mut connection, DATA_DIRECTORY).await else { return };
