@@ -127,6 +127,11 @@ pub enum Refusal {
         /// How often, how it closes, and when.
         why: String,
     },
+    /// A disk of the gateway's is nearly full: nothing that writes flows.
+    LowDisk {
+        /// Which, and how full.
+        why: String,
+    },
     /// Frozen: nothing flows.
     Frozen {
         /// What was frozen, by whom, why.

@@ -83,6 +83,11 @@ impl Engine {
         if let Some(why) = self.is_frozen(&proposal.caller.agent, &proposal.target) {
             return (Admission::Refused(Refusal::Frozen { why }), none);
         }
+        if !self.is_read(&proposal)
+            && let Some(why) = self.0.disks.stops()
+        {
+            return (Admission::Refused(Refusal::LowDisk { why }), none);
+        }
         // What looks harmless is measured too: a view's function can write.
         let weighs =
             proposal.measurable && !self.is_read(&proposal) && !self.is_disposable(&proposal);
@@ -273,6 +278,9 @@ impl Engine {
         }
         if let Some(why) = self.circuit(proposal) {
             return Err(Refusal::CircuitOpen { why });
+        }
+        if let Some(why) = self.0.disks.stops() {
+            return Err(Refusal::LowDisk { why });
         }
         self.may_open_more(proposal)?;
         let preview = self.preview(proposal).await?;

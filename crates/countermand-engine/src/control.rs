@@ -328,6 +328,9 @@ pub struct Status {
     pub open: u64,
     /// What is frozen, in words.
     pub frozen: Vec<String>,
+    /// That a disk is low, in words, and what follows from it.
+    #[serde(default)]
+    pub disk: Option<String>,
     /// Plain keys count: this is a demo.
     pub demo: bool,
 }

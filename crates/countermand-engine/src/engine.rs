@@ -7,6 +7,7 @@ use crate::circuit::Circuits;
 use crate::clock::Clock;
 use crate::configure::{self, Drafts};
 use crate::enrolment::Roll;
+use crate::disk::Budget;
 use crate::freeze::Freezer;
 use crate::home::{Home, HomeError};
 use crate::installation::Installation;
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) freezer: Freezer,
     pub(crate) batch: Batch,
     pub(crate) circuits: Circuits,
+    pub(crate) disks: Budget,
     /// Woken when something may have become startable.
     pub(crate) nudge: Notify,
     /// Counts up whenever any change moves.
@@ -112,6 +114,8 @@ impl Engine {
         let authority = Authority::new(&installation, agents)?;
         let freezer = Freezer::new(store.read(|rows| rows.frozen())?, home.freezes());
         let stranger = keys.stranger();
+        let folders = [home.path.clone(), installation.restore_points.clone()];
+        let disks = Budget::new(home.measure.clone(), folders);
         let publisher = Publisher::new(installation.ledger.clone());
         let each = || targets.keys().map(|name| (name.clone(), Arc::default())).collect();
         let (lanes, benches) = (each(), each());
@@ -127,6 +131,7 @@ impl Engine {
             freezer,
             batch: Batch::default(),
             circuits: Circuits::default(),
+            disks,
             nudge: Notify::new(),
             moved: watch::Sender::new(0),
             preparing: Mutex::default(),

@@ -71,7 +71,9 @@ impl Engine {
             return false;
         }
         let request = &change.request;
-        if self.0.freezer.stops(&request.agent, &request.target).is_some() {
+        // A restore point needs room.
+        let stopped = self.0.freezer.stops(&request.agent, &request.target);
+        if stopped.or_else(|| self.0.disks.stops()).is_some() {
             return false;
         }
         let evidence = self.evidence(change);
@@ -256,7 +258,8 @@ impl Engine {
             return no(Abort::CeilingExceeded, exceeded.to_string());
         }
         let request = &change.request;
-        if let Some(why) = self.0.freezer.stops(&request.agent, &request.target) {
+        let stopped = self.0.freezer.stops(&request.agent, &request.target);
+        if let Some(why) = stopped.or_else(|| self.0.disks.stops()) {
             return no(Abort::Interrupted, why);
         }
         let mut evidence = self.evidence(change);

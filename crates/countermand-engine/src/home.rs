@@ -2,12 +2,14 @@
 
 use crate::store::{Hook, Keys, StoreError};
 use countermand_core::configuration::Configuration;
+use crate::disk::{Measure, Space};
 use countermand_ledger::checkpoint::SigningKey;
 use countermand_ledger::text::TextKey;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The state directory of a gateway.
@@ -17,6 +19,8 @@ pub struct Home {
     pub path: PathBuf,
     /// Called around every commit; where crash tests kill the process.
     pub hook: Option<Hook>,
+    /// Says how much room a disk has.
+    pub measure: Measure,
 }
 
 /// Why a state directory cannot be used.
@@ -47,7 +51,7 @@ pub enum HomeError {
 impl Home {
     /// The home at this path.
     pub fn at(path: impl Into<PathBuf>) -> Home {
-        Home { path: path.into(), hook: None }
+        Home { path: path.into(), hook: None, measure: Arc::new(Space::at) }
     }
 
     /// The store's file.

@@ -15,6 +15,7 @@ mod clock;
 mod configure;
 mod consistency;
 pub mod control;
+pub mod disk;
 mod engine;
 mod enrolment;
 mod execute;

@@ -36,6 +36,7 @@ impl Engine {
         tokio::spawn(self.clone().keep_batches());
         tokio::spawn(self.clone().schedule());
         tokio::spawn(self.clone().keep_publishing());
+        tokio::spawn(self.clone().keep_looking_at_disks());
     }
 
     /// Answers one command. Nothing that lets something happen is done without a signed
@@ -95,6 +96,7 @@ impl Engine {
             ledger_size: *self.0.store.size().borrow(),
             open: self.0.store.read(|rows| rows.numbers(true))?.len() as u64,
             frozen: self.0.freezer.words(),
+            disk: self.0.disks.words(),
             demo: self.0.installation.plain_keys_count,
         })
     }

@@ -122,6 +122,9 @@ impl Engine {
         if let Some(why) = self.stops(&whole.caller, &whole.target) {
             return Err(Admission::Refused(Refusal::Frozen { why }));
         }
+        if let Some(why) = self.0.disks.stops() {
+            return Err(Admission::Refused(Refusal::LowDisk { why }));
+        }
         let actions = touched(&whole.actions, written);
         match self.decide_on(whole, &actions, Measured::Within) {
             Decision::Allow { .. } => {}

@@ -17,6 +17,9 @@ pub(super) const CANNOT_JUDGE: &str = "CM003";
 /// Frozen: nothing flows.
 pub(super) const FROZEN: &str = "CM004";
 
+/// A disk of the gateway's is nearly full: nothing that writes flows.
+pub(super) const LOW_DISK: &str = "CM005";
+
 /// What an agent is told, as the fields of an `ErrorResponse` or a `NoticeResponse`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -144,6 +147,11 @@ pub(super) fn refusal(refusal: &Refusal) -> Said {
         Refusal::CannotJudge { why } => Said::error(CANNOT_JUDGE, format!("cannot judge: {why}")),
         Refusal::CircuitOpen { why } => Said::error(FROZEN, format!("circuit open: {why}"))
             .hint("Stop, and ask your sponsor what to do. Do not try another way."),
+        Refusal::LowDisk { why } => {
+            Said::error(LOW_DISK, format!("the gateway is short of disk: {why}"))
+                .detail("Nothing was done. Reads go on; nothing that writes does.")
+                .hint("Whoever runs the gateway must make room. Try again later, not another way.")
+        }
         Refusal::Frozen { why } => frozen(why),
         Refusal::Unavailable { why } => {
             Said::error(CANNOT_JUDGE, why).hint("Nothing was done. Try again later.")
@@ -233,7 +241,7 @@ mod tests {
 
     #[test]
     fn no_code_is_of_a_class_that_drivers_retry() {
-        for code in [HELD, FORBIDDEN, CANNOT_JUDGE, FROZEN] {
+        for code in [HELD, FORBIDDEN, CANNOT_JUDGE, FROZEN, LOW_DISK] {
             assert_eq!(code.len(), 5);
             assert!(!["08", "40", "57"].contains(&&code[..2]));
         }

@@ -158,6 +158,64 @@ async fn frozen_or_revoked_it_does_not_commit() {
 }
 
 #[tokio::test]
+async fn low_disk_warns_then_refuses_writes_while_reads_flow() {
+    let world = World::new().await;
+    world.fill(14).await;
+    let Reply::Status(status) = world.engine.control(Command::Status, NOBODY).await else {
+        panic!("no status")
+    };
+    assert!(status.disk.unwrap().starts_with("14 % of the disk of"));
+    world.flows("update", 1).await.unwrap();
+    let running = world.write(postgres::UPDATE, "update 2").await;
+    let (admission, receipt) = world.engine.admit(running.clone(), ()).await;
+    assert!(matches!(admission, Admission::UpToCommit { .. }));
+
+    world.fill(4).await;
+    // What ran up to its commit does not commit, and what comes now does not run.
+    let weighing = Weighing { whole: running, written: Written::default(), images: None };
+    let (admission, _) = world.engine.weigh(weighing, vec![receipt], ()).await;
+    assert!(matches!(admission, Admission::Refused(Refusal::LowDisk { .. })));
+    for _ in 0..20 {
+        let refused = world.flows("update 3", 1).await;
+        assert!(matches!(refused, Err(Refusal::LowDisk { .. })), "{refused:?}");
+    }
+    assert!(matches!(world.ask("billing").await, Admission::Refused(Refusal::LowDisk { .. })));
+    let select = world.proposal(postgres::SELECT, "table", "orders", "select").await;
+    assert!(matches!(world.engine.admit(select, ()).await.0, Admission::Allowed(_)));
+
+    // No circuit opened: it was not the agent's doing.
+    world.fill(5).await;
+    world.flows("update 3", 1).await.unwrap();
+}
+
+/// Two older changes expire meanwhile: the engine has looked after its changes, twice.
+#[tokio::test]
+async fn low_disk_starts_no_change_until_there_is_room() {
+    let world = World::new().await;
+    let first = world.held("shop").await;
+    world.clock.advance(SignedDuration::from_mins(1));
+    let again = world.proposal(postgres::DROP_SCHEMA, "schema", "shop", "drop shop again").await;
+    let (admission, _) = world.engine.admit(again, ()).await;
+    let Admission::Refused(Refusal::Held { change: second, .. }) = admission else {
+        panic!("it was not held")
+    };
+    world.clock.advance(SignedDuration::from_hours(23));
+    let number = world.held("billing").await;
+    world.prepared(number).await;
+    world.fill(4).await;
+    world.approve("bob", number).await;
+    world.clock.advance(SignedDuration::from_mins(59));
+    world.until(first, |change| change.line.state == "expired").await;
+    world.clock.advance(SignedDuration::from_mins(1));
+    world.until(second.0, |change| change.line.state == "expired").await;
+    let waiting = world.show(number).await;
+    assert!(!waiting.history.iter().any(|(_, words)| words.contains("started")), "{waiting:#?}");
+    world.fill(50).await;
+    let done = world.until(number, |change| change.line.state == "executed").await;
+    assert_eq!(done.executions, 1);
+}
+
+#[tokio::test]
 async fn who_is_refused_again_and_again_writes_nothing_for_a_while() {
     let world = World::new().await;
     for n in 0..10 {

@@ -262,12 +262,12 @@ async fn a_gateway_that_was_down_cools_again() {
     world.prepared(number).await;
     world.approve("bob", number).await;
     world.engine.shutdown().await;
-    let World { folder, clock, prod, engine } = world;
+    let World { folder, clock, prod, engine, free } = world;
     drop(engine);
     clock.advance(SignedDuration::from_mins(10));
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(world::installation(folder.path()), home, &clock, &prod).await;
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free };
     let change = world.show(number).await;
     assert!(change.history.iter().any(|(_, words)| words.contains("cooling starts again")));
     assert_eq!(change.line.state, "held");
@@ -323,11 +323,11 @@ async fn a_restore_that_was_cut_off_is_in_doubt_and_may_be_tried_again() {
 async fn a_restore_that_a_stop_cut_off_is_in_doubt_from_the_start_on() {
     let (world, number) = cut_off().await;
     world.engine.shutdown().await;
-    let World { folder, clock, prod, engine } = world;
+    let World { folder, clock, prod, engine, free } = world;
     drop(engine);
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(world::installation(folder.path()), home, &clock, &prod).await;
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free };
     let change = world.show(number).await;
     assert!(change.history.iter().any(|(_, words)| words.contains("is not known")), "{change:#?}");
     in_doubt_and_taken_back(&world, number).await;

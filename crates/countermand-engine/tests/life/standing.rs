@@ -383,11 +383,11 @@ async fn a_change_that_somebody_stopped_is_not_carried_again() {
     world.engine.control(stop, NOBODY).await;
     assert_eq!(held(&world.nightly(1).await.1), (number, false));
     world.engine.shutdown().await;
-    let World { folder, clock, prod, engine } = world;
+    let World { folder, clock, prod, engine, free } = world;
     drop(engine);
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(world::installation(folder.path()), home, &clock, &prod).await;
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free };
     world.stands("carol", example, terms(&world)).await;
     let change = world.until(number, |change| !change.approvals.is_empty()).await;
     assert!(change.approvals.len() == 1 && change.approvals[0].starts_with("carol"));
@@ -400,14 +400,14 @@ async fn a_key_that_is_no_longer_the_signers_carries_nothing() {
     let example = world.example().await;
     world.stands("bob", example, terms(&world)).await;
     world.engine.shutdown().await;
-    let World { folder, clock, prod, engine } = world;
+    let World { folder, clock, prod, engine, free } = world;
     drop(engine);
     let mut installation = world::installation(folder.path());
     let bob = installation.humans.get_mut(&"bob".parse().unwrap()).unwrap();
     bob.keys = vec![world::key("bob's new key").public_key().clone()];
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(installation, home, &clock, &prod).await;
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free };
     assert!(!held(&world.nightly(1).await.1).1);
 }
 

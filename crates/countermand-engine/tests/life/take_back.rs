@@ -125,14 +125,14 @@ async fn in_production_a_plain_key_takes_nothing_back() {
     let world = World::new().await;
     flow(&world, "prod", "first").await;
     world.engine.shutdown().await;
-    let World { folder, clock, prod, engine } = world;
+    let World { folder, clock, prod, engine, free } = world;
     drop(engine);
     let mut installation = world::installation(folder.path());
     let place = installation.targets.get_mut(&"prod".parse().unwrap()).unwrap();
     place.environment = "production".parse().unwrap();
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(installation, home, &clock, &prod).await;
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free };
     let reply = world.sign("bob", act(&world, false)).await;
     assert!(refused(&reply).contains("security key"), "{reply:?}");
     assert!(taken(&world).is_empty());

@@ -9,6 +9,7 @@ use countermand_core::request::{ChangeNumber, Payload};
 use countermand_core::statement::NAMESPACE;
 use countermand_core::verb::{Verb, postgres};
 use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
+use countermand_engine::disk::Space;
 use countermand_engine::target::Target;
 use countermand_engine::{
     Admission, Caller, Clock, Engine, Home, Human, Installation, Peer, Placement, Proposal, Refusal,
@@ -19,6 +20,7 @@ use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 pub(crate) const NOBODY: Peer = Peer { uid: 0, pid: None };
@@ -28,6 +30,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) prod: Memory,
     pub(crate) engine: Engine,
+    /// What is free on every disk, in percent.
+    pub(crate) free: Arc<AtomicU64>,
 }
 
 pub(crate) fn key(person: &str) -> PrivateKey {
@@ -139,17 +143,21 @@ impl World {
 
     /// Without any agent.
     pub(crate) async fn built(folder: TempDir, installation: Installation) -> World {
-        let home = Home::at(folder.path().join("state"));
+        let mut home = Home::at(folder.path().join("state"));
+        let free = Arc::new(AtomicU64::new(50));
+        let measured = free.clone();
+        home.measure =
+            Arc::new(move |_| Ok(Space { free: measured.load(Ordering::Relaxed), total: 100 }));
         home.create("test").unwrap();
         let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
         let prod = Memory::new("prod", &[("billing.costs", 1000), ("shop.orders", 5)]);
         let engine = open(installation, home, clock.clone(), &prod).await.unwrap();
-        World { folder, clock, prod, engine }
+        World { folder, clock, prod, engine, free }
     }
 
     pub(crate) async fn ask_to_let_in(&self, agent: &str) -> Reply {
         let agent = agent.parse().unwrap();
-        let act = PrepareAct::AddAgent { agent, grant: grant(), lifetime: 86400 };
+        let act = PrepareAct::AddAgent { agent, grant: grant(), lifetime: 7 * 86400 };
         self.sign("alice", act).await
     }
 
@@ -260,6 +268,12 @@ impl World {
 
     pub(crate) fn cool(&self) {
         self.clock.advance(SignedDuration::from_secs(60));
+    }
+
+    /// So much is free on every disk from now on.
+    pub(crate) async fn fill(&self, free: u64) {
+        self.free.store(free, Ordering::Relaxed);
+        self.engine.look_at_disks().await;
     }
 
     pub(crate) async fn consistency(&self) -> countermand_engine::control::Consistency {
