@@ -1,6 +1,6 @@
 //! The installation itself: making it, its policies, its ledger, its health.
 
-use super::Signer;
+use super::{AtDoor, Signer};
 use clap::{Args, Subcommand};
 use countermand_core::name::{AgentName, HumanName, InstallationName, TargetName};
 use std::path::PathBuf;
@@ -186,4 +186,18 @@ pub struct Doctor {
     /// Recompute every change from the ledger and compare
     #[arg(long)]
     pub consistency: bool,
+    /// Also ask for something forbidden at every target's door, as this agent; nothing is left of
+    /// it. Its credential is tried at the servers themselves too
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<AgentName>,
+    /// How the agent reaches its door.
+    #[command(flatten)]
+    pub door: AtDoor,
+    /// Also try the credentials of this file (addresses, .pgpass, service file) at the servers
+    /// themselves: whatever gets in goes round the gateway
+    #[arg(long, value_name = "FILE")]
+    pub try_direct: Vec<PathBuf>,
+    /// The number of the user that agents run as, on this machine
+    #[arg(long, value_name = "UID")]
+    pub agent_uid: Option<u32>,
 }

@@ -1,7 +1,11 @@
 //! `doctor`: what is wrong with this installation, and what to do about it.
 
+mod around;
 mod database;
 mod files;
+mod parents;
+mod upstream;
+mod user;
 
 use super::json;
 use crate::cli::{Doctor, Global};
@@ -12,6 +16,7 @@ use crate::show::{Page, Tone, escape};
 use countermand_engine::control::{Command, Consistency, Reply};
 use indicatif::ProgressBar;
 use serde::Serialize;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 /// How a thing is.
@@ -74,7 +79,7 @@ pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<Exit, Failure> 
     }
     let progress = ProgressBar::new_spinner().with_message("looking");
     progress.enable_steady_tick(Duration::from_millis(120));
-    let found = examine(global);
+    let found = examine(global, arguments);
     progress.finish_and_clear();
     if global.json {
         json(&found.0);
@@ -84,7 +89,7 @@ pub(super) fn run(global: &Global, arguments: &Doctor) -> Result<Exit, Failure> 
     Ok(if found.worst() == Some(Verdict::Bad) { Exit::Failed } else { Exit::Done })
 }
 
-fn examine(global: &Global) -> Findings {
+fn examine(global: &Global, arguments: &Doctor) -> Findings {
     let mut found = Findings::default();
     let file = config::find(global.config.as_deref());
     let name = file.display().to_string();
@@ -98,8 +103,15 @@ fn examine(global: &Global) -> Findings {
         found.add(Verdict::Warning, "people", words);
     }
     files::examine(&mut found, &config);
+    // Whose state it is runs it; where there is none, whoever asks.
+    let owner = config.state.metadata().or_else(|_| std::fs::metadata("/proc/self"));
+    if let Some(owner) = found.check("user", owner, |data| format!("{}", data.uid())) {
+        parents::examine(&mut found, &config, owner.uid());
+        user::examine(&mut found, owner.uid(), arguments.agent_uid);
+    }
     gateway(&mut found, global, &config);
     database::examine(&mut found, &config);
+    around::examine(&mut found, global, &config, arguments);
     found
 }
 
@@ -116,6 +128,10 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) {
             for frozen in &status.frozen {
                 found.add(Verdict::Warning, "frozen", frozen);
             }
+            if let Some(disk) = &status.disk {
+                found.add(Verdict::Warning, "disk", disk);
+            }
+            upstream::clock(found, status.now, jiff::Timestamp::now());
             if status.demo {
                 found.add(Verdict::Warning, "demo", "plain keys count: this is no installation");
             }

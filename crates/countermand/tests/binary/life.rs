@@ -88,6 +88,11 @@ impl Life {
         self.installation.secret("secrets/bot", &credential);
     }
 
+    /// Where agents connect to.
+    pub(crate) fn door(&self) -> String {
+        self.gateway.door().to_string()
+    }
+
     /// What the agent's own `psql` says.
     pub(crate) async fn psql(&self, sql: &str) -> PsqlOutput {
         let credential =

@@ -6,6 +6,7 @@ mod asked;
 mod authenticator;
 mod cli;
 mod configure;
+mod doctor;
 mod elsewhere;
 mod gateway;
 mod life;

@@ -1,5 +1,6 @@
 //! Targets: reachable, with roles that can do what they must and nothing more.
 
+use super::upstream::{self, Server};
 use super::{Findings, Verdict};
 use crate::at_door::simple;
 use crate::config::{Config, PostgresConfig};
@@ -7,6 +8,7 @@ use countermand_core::name::TargetName;
 use countermand_doors::postgres::quoting::literal;
 use countermand_doors::postgres::scratch::Tools;
 use countermand_doors::postgres::target::connection::{Connection, Login};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a role that agents' statements run as must not be, one row each.
@@ -81,12 +83,15 @@ pub(super) fn examine(found: &mut Findings, config: &Config) {
         Err(error) => return found.add(Verdict::Bad, "targets", error.to_string()),
     };
     let tools = dump_version(found);
+    let mut servers = BTreeMap::new();
     for (name, target) in &config.targets {
         runtime.block_on(async {
             session(found, name, target).await;
-            executor(found, config, name, target, tools).await;
+            let server = executor(found, config, name, target, tools).await;
+            servers.extend(server.map(|server| (name.clone(), server)));
         });
     }
+    upstream::twins(found, config, &servers);
 }
 
 async fn session(found: &mut Findings, name: &TargetName, target: &PostgresConfig) {
@@ -125,9 +130,9 @@ async fn executor(
     name: &TargetName,
     target: &PostgresConfig,
     tools: Option<u32>,
-) {
+) -> Option<Server> {
     let what = format!("{name} executor");
-    let Some(mut connection) = open(found, &what, target, &target.executor).await else { return };
+    let mut connection = open(found, &what, target, &target.executor).await?;
     let version = connection.greeting().parameter("server_version").and_then(major);
     match (version, tools) {
         (Some(server), Some(tools)) if tools < server => {
@@ -152,10 +157,18 @@ async fn executor(
             }
         }
     }
-    let Ok(said) = simple(&mut connection, DATA_DIRECTORY).await else { return };
-    let Some(data) = said.values.into_iter().flatten().next() else { return };
+    if let Ok(said) = simple(&mut connection, DATA_DIRECTORY).await
+        && let Some(data) = said.values.into_iter().flatten().next()
+    {
+        outside(found, config, name, Path::new(&data));
+    }
+    upstream::ask(found, name, &mut connection).await
+}
+
+/// Restore points must outlive the server's own disk.
+fn outside(found: &mut Findings, config: &Config, name: &TargetName, data: &Path) {
     let points = &config.installation.restore_points;
-    let inside = points.canonicalize().is_ok_and(|points| points.starts_with(Path::new(&data)));
+    let inside = points.canonicalize().is_ok_and(|points| points.starts_with(data));
     if inside {
         let words = format!(
             "restore points lie in the data directory of `{name}`: they would go with it; move them"
@@ -170,7 +183,8 @@ async fn open(
     target: &PostgresConfig,
     login: &Login,
 ) -> Option<Connection> {
-    match Connection::open(&target.address, login, &[]).await {
+    let called = [("application_name".to_owned(), upstream::CALLED.to_owned())];
+    match Connection::open(&target.address, login, &called).await {
         Ok(connection) => Some(connection),
         Err(error) => {
             found.add(Verdict::Bad, what, format!("{}: {error}", target.address));

@@ -4,6 +4,7 @@ use super::{Findings, Verdict};
 use crate::config::Config;
 use countermand_doors::secret::SecretRef;
 use countermand_engine::Home;
+use countermand_engine::disk::{Level, REFUSE_BELOW, Space};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -25,6 +26,30 @@ pub(super) fn examine(found: &mut Findings, config: &Config) {
         }
     }
     restore_points(found, &config.installation.restore_points);
+    disk(found, "state directory", &config.state);
+    disk(found, "restore points", &config.installation.restore_points);
+}
+
+fn disk(found: &mut Findings, what: &str, folder: &Path) {
+    let shown = folder.display();
+    match Space::at(folder) {
+        Err(error) => {
+            found.add(Verdict::Bad, what, format!("cannot measure the disk of `{shown}`: {error}"));
+        }
+        Ok(space) => {
+            let verdict = match space.level() {
+                Level::Enough => return,
+                Level::Low => Verdict::Warning,
+                Level::Out => Verdict::Bad,
+            };
+            let words = format!(
+                "{} % of the disk of `{shown}` is free: below {REFUSE_BELOW} % nothing that writes \
+                 flows; make room",
+                space.percent()
+            );
+            found.add(verdict, what, words);
+        }
+    }
 }
 
 fn private(found: &mut Findings, what: &str, path: &Path, mode: &str) {
