@@ -313,8 +313,10 @@ impl Change {
             Event::Started { attempt, .. } => held && *attempt == self.attempts + 1,
             Event::Committing { attempt, .. } => running(attempt),
             Event::RolledBack { attempt, .. } => running(attempt) || committing(attempt),
-            Event::Executed { .. } | Event::InDoubt { .. } => {
-                matches!(self.state, State::Committing { .. })
+            Event::Executed { .. } => matches!(self.state, State::Committing { .. }),
+            // Running, in a copy that the gateway was restored from: the commit may have followed.
+            Event::InDoubt { .. } => {
+                matches!(self.state, State::Running { .. } | State::Committing { .. })
             }
             Event::Delivered { .. } => !self.state.is_open() && !self.delivered,
             Event::RestoreBegun { .. } => {

@@ -114,6 +114,8 @@ pub enum Command {
     },
     /// Publishes a checkpoint now and answers with it.
     Checkpoint,
+    /// Copies the store, as it is at one moment, into a new file of the state directory.
+    Backup,
     /// Recomputes every change from the ledger and compares.
     Consistency,
     /// Who there is and what they were granted, as policy knows it.
@@ -299,6 +301,13 @@ pub enum Reply {
     Checkpoint {
         /// The signed note.
         note: String,
+    },
+    /// See [`Command::Backup`].
+    Backup {
+        /// The copy. Whoever asked moves it away.
+        store: std::path::PathBuf,
+        /// A checkpoint over exactly its entries.
+        checkpoint: String,
     },
     /// See [`Command::Consistency`].
     Consistency(Consistency),

@@ -19,6 +19,7 @@ use countermand_core::name::TargetName;
 use countermand_core::policy::PolicyError;
 use countermand_core::request::ChangeNumber;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -90,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) fingerprints: Fingerprints,
     pub(crate) drafts: Mutex<Drafts>,
     pub(crate) reconfigured: watch::Sender<bool>,
+    /// The state directory.
+    pub(crate) state: PathBuf,
     _lock: std::fs::File,
 }
 
@@ -145,6 +148,7 @@ impl Engine {
             fingerprints: Fingerprints::default(),
             drafts: Mutex::default(),
             reconfigured: watch::Sender::new(false),
+            state: home.path.clone(),
             _lock: lock,
         }));
         engine.began().await?;

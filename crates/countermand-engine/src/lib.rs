@@ -9,6 +9,7 @@ mod admission;
 mod admit;
 mod agents;
 mod authority;
+pub mod backup;
 mod batch;
 mod circuit;
 mod clock;

@@ -80,6 +80,7 @@ impl Engine {
             Command::World => Reply::World(self.authority().policy.world().clone()),
             Command::Explain { what } => Reply::Explained(Box::new(self.explain(&what)?)),
             Command::Checkpoint => Reply::Checkpoint { note: self.publish_checkpoint().await? },
+            Command::Backup => self.backup(by).await?,
             Command::Consistency => {
                 let engine = self.clone();
                 let found = tokio::task::spawn_blocking(move || engine.consistency()).await;

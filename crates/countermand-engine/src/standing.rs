@@ -340,7 +340,11 @@ fn carry_one(
 
 /// Ends a standing approval, and takes what it gave from every change that has not been
 /// committed. Says whether it was in force.
-fn end(tx: &mut Tx<'_>, standing: StandingNumber, why: &str) -> Result<bool, StoreError> {
+pub(crate) fn end(
+    tx: &mut Tx<'_>,
+    standing: StandingNumber,
+    why: &str,
+) -> Result<bool, StoreError> {
     if !tx.end_standing(standing, why)? {
         return Ok(false);
     }

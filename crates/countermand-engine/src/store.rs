@@ -137,6 +137,42 @@ impl Store {
         look(&rows::Rows::new(&moment))
     }
 
+    /// Copies what is durable at one moment into a new file.
+    pub(crate) fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
+        let from = {
+            let reading = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            reading.path().unwrap_or_default().to_owned()
+        };
+        let connection = Connection::open(from)?;
+        connection.busy_timeout(std::time::Duration::from_secs(30))?;
+        connection.execute("VACUUM INTO ?1", [file.to_string_lossy()])?;
+        std::fs::File::open(file)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| StoreError::Unreadable(format!("the copy was not synced: {error}")))
+    }
+
+    /// Writes what lies beside a store that nobody has open into the file itself.
+    pub(crate) fn fold_log(path: &Path) -> Result<(), StoreError> {
+        let connection = Connection::open(path)?;
+        let busy: i64 =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 { Ok(()) } else { Err(StoreError::Unreadable("it is in use".to_owned())) }
+    }
+
+    /// Reads a store that no gateway has open.
+    pub(crate) fn look_into<T>(
+        path: &Path,
+        look: impl FnOnce(&rows::Rows<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        let whole: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+        if whole != "ok" {
+            return Err(StoreError::Unreadable(format!("it is damaged: {whole}")));
+        }
+        look(&rows::Rows::new(&connection))
+    }
+
     /// How many entries the ledger has; changes as entries become durable.
     pub(crate) fn size(&self) -> watch::Receiver<u64> {
         self.size.clone()

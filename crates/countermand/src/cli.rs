@@ -4,7 +4,7 @@ mod changes;
 mod upkeep;
 
 pub use changes::{Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
-pub use upkeep::{Config, Doctor, Explain, ExplainPolicy, Init, InitOf, InitPostgres, Ledger, Policy};
+pub use upkeep::{Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy};
 
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -80,6 +80,9 @@ pub enum Command {
     /// Check, test, prove and explain policies
     #[command(subcommand)]
     Policy(Policy),
+    /// Copy all that the gateway must not lose, and go on from a copy
+    #[command(subcommand)]
+    Gateway(Gateway),
     /// Verify, read and copy the ledger
     #[command(subcommand)]
     Ledger(Ledger),

@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod explain;
 mod freeze;
+mod gateway;
 mod init;
 mod ledger;
 mod manual;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Thaw(arguments) => freeze::thaw(&global, arguments),
         Command::Config(arguments) => config::run(&global, arguments),
         Command::Policy(arguments) => policy::run(&global, &arguments),
+        Command::Gateway(arguments) => gateway::run(&global, arguments),
         Command::Ledger(arguments) => ledger::run(&global, arguments),
         Command::Explain(arguments) => explain::run(&global, arguments),
         Command::Completions { shell } => manual::completions(shell),

@@ -267,6 +267,11 @@ impl Tx<'_> {
         Ok(n == 1)
     }
 
+    /// What was prepared for a signature is good for nothing any more.
+    pub(crate) fn forget_nonces(&mut self) -> Result<(), StoreError> {
+        self.execute("DELETE FROM nonce", []).map(drop)
+    }
+
     /// Remembers that something is frozen.
     pub(crate) fn put_frozen(&mut self, scope: &str, why: &str) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO frozen (scope, why) VALUES (?1, ?2)";

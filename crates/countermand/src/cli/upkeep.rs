@@ -135,6 +135,28 @@ pub struct ExplainPolicy {
     pub target: Option<TargetName>,
 }
 
+/// `gateway`
+#[derive(Debug, Subcommand)]
+pub enum Gateway {
+    /// Copy store, keys, ledger, configuration and policies of the running gateway, and read the
+    /// copy back
+    Backup {
+        /// A folder that does not exist yet. It will hold the keys: keep it as you keep them
+        folder: PathBuf,
+    },
+    /// Bring a copy back into an empty state directory: frozen, with nothing open and no agent
+    Restore {
+        /// The copy.
+        folder: PathBuf,
+        /// The newest checkpoint that was kept elsewhere: shows what the copy does not have
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// Go on without that many entries, which `--checkpoint` showed to be lost
+        #[arg(long, value_name = "ENTRIES", requires = "checkpoint")]
+        without: Option<u64>,
+    },
+}
+
 /// `ledger`
 #[derive(Debug, Subcommand)]
 pub enum Ledger {

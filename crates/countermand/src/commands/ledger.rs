@@ -91,13 +91,7 @@ fn export(global: &Global, folder: &Path) -> Result<Exit, Failure> {
             folder.display()
         ))
     })?;
-    let ledger = &config.installation.ledger;
-    for part in ["segments", "texts", "checkpoints"] {
-        copy_files(&ledger.join(part), &folder.join(part))?;
-    }
-    std::fs::copy(ledger.join("ledger.pub"), folder.join("ledger.pub"))?;
-    // The one that was answered, not the file: entries that come meanwhile are a tail.
-    std::fs::write(folder.join("checkpoint"), &note)?;
+    copy(&config.installation.ledger, folder, &note)?;
     if global.json {
         json(&serde_json::json!({ "folder": folder, "checkpoint": note }));
         return Ok(Exit::Done);
@@ -111,6 +105,17 @@ fn export(global: &Global, folder: &Path) -> Result<Exit, Failure> {
     page.quoted("Checkpoint", "keep it elsewhere", &note);
     page.print();
     Ok(Exit::Done)
+}
+
+/// Copies a ledger's files. `note` is the checkpoint that was answered, not the one that lies there:
+/// entries that come meanwhile are a tail.
+pub(super) fn copy(ledger: &Path, folder: &Path, note: &str) -> Result<(), Failure> {
+    for part in ["segments", "texts", "checkpoints"] {
+        copy_files(&ledger.join(part), &folder.join(part))?;
+    }
+    std::fs::copy(ledger.join("ledger.pub"), folder.join("ledger.pub"))?;
+    std::fs::write(folder.join("checkpoint"), note)?;
+    Ok(())
 }
 
 fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {

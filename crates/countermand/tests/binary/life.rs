@@ -93,6 +93,13 @@ impl Life {
         self.gateway.door().to_string()
     }
 
+    /// Stops the gateway in good order; what it stood between stays.
+    pub(crate) async fn end(self) -> (Arc<Installation>, ScratchServer) {
+        let Life { installation, server, gateway } = self;
+        gateway.stop().await;
+        (installation, server)
+    }
+
     /// What the agent's own `psql` says.
     pub(crate) async fn psql(&self, sql: &str) -> PsqlOutput {
         let credential =

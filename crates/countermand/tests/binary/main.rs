@@ -4,6 +4,7 @@
 
 mod asked;
 mod authenticator;
+mod backup;
 mod cli;
 mod configure;
 mod doctor;

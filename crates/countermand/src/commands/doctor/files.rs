@@ -1,12 +1,16 @@
 //! Files and folders: who may read them, whether they can be written.
 
 use super::{Findings, Verdict};
+use crate::commands::gateway;
 use crate::config::Config;
 use countermand_doors::secret::SecretRef;
 use countermand_engine::Home;
 use countermand_engine::disk::{Level, REFUSE_BELOW, Space};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+/// A copy that is older, in days, is said.
+const DAYS: i64 = 7;
 
 /// Looks at everything of the configuration that is a file.
 pub(super) fn examine(found: &mut Findings, config: &Config) {
@@ -26,8 +30,39 @@ pub(super) fn examine(found: &mut Findings, config: &Config) {
         }
     }
     restore_points(found, &config.installation.restore_points);
+    copies(found, config);
     disk(found, "state directory", &config.state);
     disk(found, "restore points", &config.installation.restore_points);
+}
+
+/// Who loses these keys loses what proves the ledger, and what opens its texts.
+fn copies(found: &mut Findings, config: &Config) {
+    const REMEDY: &str = "make one: countermand gateway backup FOLDER";
+    let what = "copy";
+    let text = std::fs::read(config.state.join(gateway::RECORD)).unwrap_or_default();
+    let Ok(record) = serde_json::from_slice::<gateway::Record>(&text) else {
+        let words = format!("ledger.key, texts.key and the store have no copy; {REMEDY}");
+        return found.add(Verdict::Warning, what, words);
+    };
+    let age = jiff::Timestamp::now().duration_since(record.made).as_hours() / 24;
+    match gateway::key_digests(&config.state) {
+        Ok(keys) if keys != record.keys => {
+            let words = format!("the keys are others than in the last copy; {REMEDY}");
+            found.add(Verdict::Bad, what, words);
+        }
+        Ok(_) if age >= DAYS => {
+            let words = format!(
+                "the last copy is {age} days old: what happened since would be lost; {REMEDY}"
+            );
+            found.add(Verdict::Warning, what, words);
+        }
+        Ok(_) => {
+            let words = format!("of {:.0}, in `{}`", record.made, record.folder.display());
+            found.add(Verdict::Good, what, words);
+        }
+        // Said where the keys are looked at.
+        Err(_) => {}
+    }
 }
 
 fn disk(found: &mut Findings, what: &str, folder: &Path) {

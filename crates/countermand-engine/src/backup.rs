@@ -1,0 +1,184 @@
+//! A copy of the gateway's memory, and how a gateway goes on from one.
+//!
+//! A copy is older than what was lost. Whatever was open in it may have been executed since, whoever
+//! was let in may have been put out since, and what was signed may have been used. So nothing of
+//! that counts after it was brought back: humans begin again, and nothing flows before they say so.
+
+use crate::clock::Clock;
+use crate::control::{Reply, Scope};
+use crate::engine::Engine;
+use crate::home::{Home, HomeError};
+use crate::standing;
+use crate::store::{Store, StoreError, Tx};
+use countermand_core::change::{Event, State};
+use countermand_ledger::checkpoint::CheckpointError;
+use countermand_ledger::tree::{Hash, Tree};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Why a copy is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Its keys.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A checkpoint of another ledger, or an altered one.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// It is not what its checkpoint says.
+    #[error(
+        "the copy does not fit its own checkpoint: it was altered or damaged; take another copy"
+    )]
+    Altered,
+    /// It tells another history than a checkpoint that was kept elsewhere.
+    #[error(
+        "the copy's first {0} entries are not those of the checkpoint that was kept: somebody rewrote \
+         one of them; keep both, and find out who"
+    )]
+    Rewritten(u64),
+}
+
+/// What is in a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Contents {
+    /// Entries of its ledger.
+    pub entries: u64,
+    /// When it was made.
+    pub made: Timestamp,
+    /// The number of its last change.
+    pub last_change: u64,
+    /// Entries that a checkpoint kept elsewhere covers and the copy does not have.
+    pub lost: u64,
+}
+
+/// Reads a copy back: every entry, against the checkpoint that was signed over the copy, and against
+/// one that was `kept` elsewhere.
+///
+/// # Errors
+/// [`BackupError`] where it is not whole.
+pub fn read_back(home: &Home, note: &str, kept: Option<&str>) -> Result<Contents, BackupError> {
+    let keys = home.keys()?;
+    let own = keys.signing.verifying_key().open(note)?;
+    let (tree, last_change) = Store::look_into(&home.store(), |rows| {
+        let mut tree = Tree::new();
+        for line in rows.leaves(0, u64::MAX)? {
+            tree.append(Hash::of_leaf(line.as_bytes()));
+        }
+        Ok((tree, rows.next_number()?.0.saturating_sub(1)))
+    })?;
+    if tree.size() != own.size || tree.root() != own.root {
+        return Err(BackupError::Altered);
+    }
+    let mut lost = 0;
+    if let Some(kept) = kept {
+        let kept = keys.signing.verifying_key().open(kept)?;
+        lost = kept.size.saturating_sub(own.size);
+        if lost == 0 && tree.root_at(kept.size) != Ok(kept.root) {
+            return Err(BackupError::Rewritten(kept.size));
+        }
+    }
+    Ok(Contents { entries: own.size, made: own.at, last_change, lost })
+}
+
+/// What became of what was open in a copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Revived {
+    /// Changes that waited: withdrawn.
+    pub withdrawn: Vec<u64>,
+    /// Changes that ran: nobody knows how they ended.
+    pub in_doubt: Vec<u64>,
+    /// Agents whose credential has ended.
+    pub revoked: Vec<String>,
+    /// Standing approvals that have ended.
+    pub standings: u64,
+}
+
+/// Makes a copy fit to go on from, in one transaction: everything frozen, nothing open, nobody let in,
+/// nothing signed beforehand.
+///
+/// # Errors
+/// [`BackupError`]; the copy is as it was.
+pub async fn revive(home: &Home, contents: &Contents) -> Result<Revived, BackupError> {
+    let lock = home.lock()?;
+    let store = Store::open(&home.store(), Clock::system(), Arc::new(home.keys()?), None)?;
+    let contents = *contents;
+    let revived = store.write(move |tx| begin_again(tx, &contents)).await;
+    store.stop();
+    drop(store);
+    // All of it in the one file, which is what is moved to its place.
+    Store::fold_log(&home.store())?;
+    drop(lock);
+    Ok(revived?)
+}
+
+fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreError> {
+    let why = format!("the gateway was restored from a copy of {}", contents.made);
+    let body = json!({ "entries": contents.entries, "made": contents.made, "lost": contents.lost });
+    tx.append("gateway.restored", &body, &[])?;
+    let scope = Scope::Everything.to_string();
+    tx.put_frozen(&scope, &why)?;
+    tx.append(
+        "freeze.on",
+        &json!({ "scope": scope, "by": "restore" }),
+        &[("reason", why.as_bytes())],
+    )?;
+    let mut revived = Revived::default();
+    for number in tx.rows().numbers(true)? {
+        // Its token would tell how this attempt ended, and nothing of those that came after it.
+        let event = match tx.rows().change(number)?.state {
+            State::Held => {
+                revived.withdrawn.push(number.0);
+                Event::Withdrawn { by: why.clone() }
+            }
+            _ => {
+                revived.in_doubt.push(number.0);
+                Event::InDoubt { why: format!("{why}, in which it was running; a human must look") }
+            }
+        };
+        tx.record(number, event, &Value::Null)?;
+    }
+    for agent in tx.rows().agents()?.into_iter().filter(|agent| !agent.revoked) {
+        tx.revoke_agent(&agent.name)?;
+        tx.append("agent.revoked", &json!({ "agent": agent.name, "by": "restore" }), &[])?;
+        revived.revoked.push(agent.name.to_string());
+    }
+    for standing in tx.rows().standings()? {
+        revived.standings += u64::from(standing::end(tx, standing.number, &why)?);
+    }
+    tx.forget_nonces()?;
+    Ok(revived)
+}
+
+impl Engine {
+    /// Copies the store as it is at one moment into a new file of the state directory, and signs a
+    /// checkpoint over exactly that.
+    pub(crate) async fn backup(&self, by: String) -> Result<Reply, StoreError> {
+        self.flush_batch().await;
+        let body = json!({ "by": by });
+        self.0.store.write(move |tx| tx.append("gateway.backed_up", &body, &[])).await?;
+        let engine = self.clone();
+        let copied = tokio::task::spawn_blocking(move || engine.copy_store()).await;
+        copied.map_err(|_| StoreError::Stopped)?
+    }
+
+    fn copy_store(&self) -> Result<Reply, StoreError> {
+        let name = format!("backup-{:016x}.sqlite", rand::random::<u64>());
+        let file = self.0.state.join(name);
+        self.0.store.copy_to(&file)?;
+        let tree = Store::look_into(&file, |rows| {
+            let mut tree = Tree::new();
+            for line in rows.leaves(0, u64::MAX)? {
+                tree.append(Hash::of_leaf(line.as_bytes()));
+            }
+            Ok(tree)
+        })?;
+        let note = self.0.keys.signing.sign(tree.size(), tree.root(), self.0.clock.now());
+        let checkpoint = note.map_err(|error| StoreError::Leaf(error.to_string()))?;
+        Ok(Reply::Backup { store: file, checkpoint })
+    }
+}
