@@ -1,8 +1,8 @@
 //! Where one gateway keeps what it must not lose: store, keys, lock.
 
+use crate::disk::{Measure, Space};
 use crate::store::{Hook, Keys, StoreError};
 use countermand_core::configuration::Configuration;
-use crate::disk::{Measure, Space};
 use countermand_ledger::checkpoint::SigningKey;
 use countermand_ledger::text::TextKey;
 use std::fs::{File, OpenOptions};

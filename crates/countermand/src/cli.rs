@@ -4,7 +4,9 @@ mod changes;
 mod upkeep;
 
 pub use changes::{Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
-pub use upkeep::{Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy};
+pub use upkeep::{
+    Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy,
+};
 
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 mod configure;
+mod backup;
 mod evidence;
 mod flows;
 mod freeze;

@@ -493,3 +493,20 @@ async fn a_statement_that_was_widened_in_the_store_carries_nothing() {
     world.refill(1500);
     assert!(!held(&world.nightly(1).await.1).1, "its signature no longer holds");
 }
+
+#[tokio::test]
+async fn it_ends_in_a_copy_that_the_gateway_is_restored_from() {
+    let world = World::new().await;
+    let example = world.example().await;
+    world.stands("bob", example, terms(&world)).await;
+    let copied = world.copied().await;
+    let (revived, engine) = copied.revived(&world, &world.prod).await;
+    assert_eq!(revived.standings, 1);
+    let found = engine.control(Command::Consistency, NOBODY).await;
+    let Reply::Consistency(found) = found else { panic!("{found:?}") };
+    assert_eq!(found.differences, Vec::<String>::new());
+    let Reply::Standings { standings } = engine.control(Command::Standings, NOBODY).await else {
+        panic!("no standings")
+    };
+    assert!(standings[0].state.contains("restored from a copy"), "{standings:?}");
+}

@@ -97,3 +97,68 @@ async fn production_under_another_name_is_found() {
     assert!(code == 1 && has(&found, "bad shop server", "of production `real`"), "{found:#?}");
     assert!(!has(&found, "bad", "pooler"), "{found:#?}");
 }
+
+#[tokio::test]
+async fn a_pooler_before_the_server_is_found() {
+    let life = Life::begin().await;
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_pooler) = pooler(&life, folder.path()) else {
+        eprintln!("pgbouncer is not installed: not tried");
+        return;
+    };
+    let (found, code) = life.doctor(&[]).await;
+    assert!(code == 1 && has(&found, "bad shop server", "a pooler stands before"), "{found:#?}");
+}
+
+/// A program that ends with the test.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// PgBouncer between the gateway's configuration and the server, where it is installed.
+fn pooler(life: &Life, folder: &std::path::Path) -> Option<Running> {
+    use std::process::{Command, Stdio};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let server = life.server.address().port();
+    let text = format!(
+        "[databases]\nshop = host=127.0.0.1 port={server} dbname=shop\n[pgbouncer]\n\
+         listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = scram-sha-256\nauth_file = {}\n\
+         pool_mode = transaction\nunix_socket_dir =\nignore_startup_parameters = extra_float_digits\n",
+        folder.join("users").display()
+    );
+    let users = "\"countermand_session\" \"secret\"\n\"countermand_executor\" \"secret\"\n";
+    std::fs::write(folder.join("users"), users).unwrap();
+    std::fs::write(folder.join("pooler.ini"), text).unwrap();
+    for path in [folder.to_owned(), folder.join("users"), folder.join("pooler.ini")] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // It refuses to run as root.
+    let id = Command::new("id").arg("-u").output().unwrap();
+    let mut command = match id.stdout.starts_with(b"0\n") {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "pgbouncer"]);
+            command
+        }
+        false => Command::new("pgbouncer"),
+    };
+    let started =
+        command.arg(folder.join("pooler.ini")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut running = Running(started.spawn().ok()?);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if running.0.try_wait().unwrap().is_some() {
+            return None;
+        }
+        std::thread::yield_now();
+    }
+    life.installation
+        .edit(|text| text.replace(&format!("port = {server}\n"), &format!("port = {port}\n")));
+    Some(running)
+}
