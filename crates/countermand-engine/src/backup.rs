@@ -154,6 +154,18 @@ fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreErr
     Ok(revived)
 }
 
+/// Removes copies that nobody took away: whoever asked for them is gone.
+pub(crate) fn clear_left_over(home: &Home) {
+    for entry in std::fs::read_dir(&home.path).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("backup-") && name.ends_with(".sqlite") {
+            // One that stays is in nobody's way.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 impl Engine {
     /// Copies the store as it is at one moment into a new file of the state directory, and signs a
     /// checkpoint over exactly that.

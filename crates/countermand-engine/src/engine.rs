@@ -2,6 +2,7 @@
 
 use crate::agents;
 use crate::authority::Authority;
+use crate::backup;
 use crate::batch::Batch;
 use crate::circuit::Circuits;
 use crate::clock::Clock;
@@ -109,6 +110,7 @@ impl Engine {
     ) -> Result<Engine, EngineError> {
         check_wiring(&installation, &targets)?;
         let lock = home.lock()?;
+        backup::clear_left_over(&home);
         let keys = Arc::new(home.keys()?);
         let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
         let enrolment = configure::take_in(&store, &installation).await?;

@@ -69,7 +69,11 @@ async fn what_ran_when_the_copy_was_made_is_in_doubt_and_runs_no_more() {
     world.until(number, |change| change.line.state == "running").await;
     let copied = world.copied().await;
     let prod = Memory::new("prod", &[("billing.costs", 1000)]);
+    // Whoever asked for a copy took none away.
+    let left = copied.home.path.join("backup-0.sqlite");
+    std::fs::write(&left, "").unwrap();
     let (revived, engine) = copied.revived(&world, &prod).await;
+    assert!(!left.exists());
     assert_eq!((revived.in_doubt, revived.withdrawn), (vec![number], vec![]));
     assert_eq!(revived.revoked, ["bot"]);
     let show = Command::Show { change: ChangeNumber(number) };

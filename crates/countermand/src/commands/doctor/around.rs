@@ -240,7 +240,12 @@ fn url(line: &str) -> Option<Parsed> {
     let (login, place) = rest.rsplit_once('@')?;
     let (user, password) = login.split_once(':')?;
     let host = place.split(['/', '?', '"', '\'']).next()?;
-    let (host, port) = host.rsplit_once(':').unwrap_or((host, "5432"));
+    // The colons of an address in brackets are its own.
+    let name = host.rfind(']').map_or(0, |end| end + 1);
+    let (host, port) = match host[name..].rsplit_once(':') {
+        Some((rest, port)) => (&host[..name + rest.len()], port),
+        None => (host, "5432"),
+    };
     let address = Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?));
     Some(Parsed { user: decoded(user), password: decoded(password), address })
 }
@@ -258,7 +263,8 @@ fn pgpass(line: &str) -> Option<Parsed> {
     let [host, port, _database, user, password] = <[String; 5]>::try_from(fields).ok()?;
     let port = if port == "*" { Some(5432) } else { port.parse().ok() };
     let address = port.filter(|_| host != "*").map(|port| (host, port));
-    (user != "*").then_some(Parsed { user, password, address })
+    let is_one = !user.is_empty() && user != "*" && !line.contains("://");
+    is_one.then_some(Parsed { user, password, address })
 }
 
 fn services<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Parsed> {
