@@ -150,6 +150,11 @@ fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreErr
     for standing in tx.rows().standings()? {
         revived.standings += u64::from(standing::end(tx, standing.number, &why)?);
     }
+    if let Some(waiting) = tx.rows().waiting_configuration()? {
+        let body = json!({ "configuration": waiting.number, "why": why });
+        let idx = tx.append("config.stopped", &body, &[])?;
+        tx.end_configuration(waiting.number, &why, idx)?;
+    }
     tx.forget_nonces()?;
     Ok(revived)
 }

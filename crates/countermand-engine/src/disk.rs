@@ -140,7 +140,7 @@ impl Engine {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
-                _ = stopping.changed() => return,
+                _ = stopping.wait_for(|stop| *stop) => return,
             }
             self.look_at_disks().await;
         }

@@ -24,7 +24,7 @@ async fn with_a_store_that_can_hang() -> (World, Arc<Mutex<()>>) {
     let prod = Memory::new("prod", &[("billing.costs", 1000)]);
     let installation = world::installation(folder.path());
     let engine = world::open(installation, home, clock.clone(), &prod).await.unwrap();
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free: Arc::default() };
     world.let_in().await;
     (world, lock)
 }
@@ -69,7 +69,8 @@ async fn it_stops_at_once_while_the_store_hangs_and_is_recorded_when_it_can_be()
     let installation = world::installation(copied.path());
     let prod = Memory::new("prod", &[]);
     let engine = world::open(installation, home, world.clock.clone(), &prod).await.unwrap();
-    let again = World { folder: copied, clock: world.clock.clone(), prod, engine };
+    let (clock, free) = (world.clock.clone(), Arc::default());
+    let again = World { folder: copied, clock, prod, engine, free };
     assert!(is_frozen(&again).await);
     recorded(&again).await;
 
@@ -106,5 +107,6 @@ async fn what_cannot_be_read_of_freezes_freezes_everything() {
     let prod = Memory::new("prod", &[]);
     let installation = world::installation(copied.path());
     let engine = world::open(installation, home, world.clock.clone(), &prod).await.unwrap();
-    assert!(is_frozen(&World { folder: copied, clock: world.clock.clone(), prod, engine }).await);
+    let (clock, free) = (world.clock.clone(), Arc::default());
+    assert!(is_frozen(&World { folder: copied, clock, prod, engine, free }).await);
 }

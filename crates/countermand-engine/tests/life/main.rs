@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
-mod configure;
 mod backup;
+mod configure;
 mod evidence;
 mod flows;
 mod freeze;
