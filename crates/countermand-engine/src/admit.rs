@@ -282,7 +282,9 @@ impl Engine {
         if let Some(why) = self.0.disks.stops() {
             return Err(Refusal::LowDisk { why });
         }
-        self.may_open_more(proposal)?;
+        if let Err(refusal) = self.may_open_more(proposal) {
+            return Err(self.refused(proposal, refusal).await);
+        }
         let preview = self.preview(proposal).await?;
         let decision = self.decide_measured(proposal, &preview, beyond);
         if let Decision::Forbid { reasons } = decision {

@@ -3,7 +3,9 @@
 
 use crate::world::{self, NOBODY, World};
 use countermand_core::request::ChangeNumber;
+use countermand_core::verb::postgres;
 use countermand_engine::control::{Command, PrepareAct, Reply};
+use countermand_engine::{Admission, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -112,4 +114,35 @@ async fn a_restore_needs_a_signature_and_only_of_what_was_executed() {
     let act = PrepareAct::Restore { change: ChangeNumber(number), overwrite: false };
     let reply = world.sign("bob", act).await;
     assert!(world::refused(&reply).contains("only what was executed"));
+}
+
+#[tokio::test]
+async fn an_agent_that_floods_people_with_changes_is_stopped() {
+    let world = World::new().await;
+    let ask = async |nth: u32| {
+        let body = format!("drop billing {nth}");
+        let proposal = world.proposal(postgres::DROP_SCHEMA, "schema", "billing", &body).await;
+        match world.engine.admit(proposal, ()).await.0 {
+            Admission::Refused(refusal) => refusal,
+            _ => panic!("it flowed"),
+        }
+    };
+    for nth in 0..10 {
+        assert!(matches!(ask(nth).await, Refusal::Held { .. }), "{nth}");
+    }
+    let Refusal::CircuitOpen { why } = ask(10).await else { panic!("the circuit is closed") };
+    assert!(why.contains("refused"), "{why}");
+    world.clock.advance(SignedDuration::from_mins(20));
+    for nth in 10..20 {
+        assert!(matches!(ask(nth).await, Refusal::Held { .. }), "{nth}");
+    }
+    world.clock.advance(SignedDuration::from_mins(20));
+    let Refusal::CannotJudge { why } = ask(20).await else { panic!("one more was opened") };
+    assert!(why.contains("20 open changes: withdraw some"), "{why}");
+    let Reply::Changes { changes } =
+        world.engine.control(Command::Changes { open: true }, NOBODY).await
+    else {
+        panic!()
+    };
+    assert_eq!(changes.len(), 20);
 }
