@@ -78,9 +78,9 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Looks at once: nothing flows on a disk that nobody has looked at.
+    /// Looks at once: nothing flows before that.
     pub(crate) fn new(measure: Measure, folders: [PathBuf; 2]) -> Budget {
-        let budget = Budget { measure, folders, state: Mutex::new((Level::Out, None)) };
+        let budget = Budget { measure, folders, state: Mutex::new((Level::Enough, None)) };
         budget.look();
         budget
     }
