@@ -45,6 +45,11 @@ impl Configuration {
         Digest::of(self)
     }
 
+    /// How many people it names, and how many of them review.
+    pub fn people_and_reviewers(&self) -> (usize, usize) {
+        (self.people().count(), self.table("reviewers").count())
+    }
+
     /// Names of people in it.
     fn people(&self) -> impl Iterator<Item = &String> {
         self.table("people").map(|(name, _)| name)
@@ -102,11 +107,18 @@ pub enum Waits {
 }
 
 impl Proposed {
-    /// What it waits for now. `reviews` says who counts as a reviewer now; `solo`, whether one
-    /// human is all there is.
-    pub fn waits(&self, now: Timestamp, solo: bool, reviews: impl Fn(&HumanName) -> bool) -> Waits {
+    /// What it waits for now. While the gateway was down nobody could have stopped it, so it cools
+    /// from when this one `began`. `reviews` says who counts as a reviewer now; `solo`, whether
+    /// one human is all there is.
+    pub fn waits(
+        &self,
+        now: Timestamp,
+        began: Timestamp,
+        solo: bool,
+        reviews: impl Fn(&HumanName) -> bool,
+    ) -> Waits {
         let after = |at: Timestamp, cooling| {
-            Waits::Until(at.saturating_add(cooling).unwrap_or(Timestamp::MAX))
+            Waits::Until(at.max(began).saturating_add(cooling).unwrap_or(Timestamp::MAX))
         };
         if !self.loosens {
             return Waits::Until(self.at);

@@ -5,24 +5,23 @@ use crate::engine::{Engine, EngineError};
 use crate::installation::Installation;
 use crate::people::Signed;
 use crate::review::{ReviewError, Spent, no};
-use crate::store::{ConfigurationRow, Store, StoreError, Tx};
+use crate::store::{ConfigurationRow, Rows, Store, StoreError, Tx};
 use countermand_core::configuration::{Configuration, Enrolment, Proposed, Waits, difference};
 use countermand_core::name::HumanName;
 use countermand_core::statement::{Act, ConfigurationSubject, Statement};
 use countermand_ledger::leaf::Leaf;
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use tokio::sync::watch;
 
 /// Configurations that somebody was given to sign, at a time.
-const MOST_DRAFTS: usize = 8;
+const MOST_DRAFTS: usize = 32;
 
 /// What a configuration cannot change.
 const SETTINGS_THAT_STAY: [&str; 1] = ["installation"];
 
-/// Configurations that were given out to be signed and not proposed yet, by digest.
-pub(crate) type Drafts = BTreeMap<String, Configuration>;
+/// Configurations that were given out to be signed and not proposed yet, the oldest first.
+pub(crate) type Drafts = VecDeque<Configuration>;
 
 /// Takes in the installation's configuration, or refuses to run under it: once an agent was let
 /// in, only what was signed is run.
@@ -33,40 +32,48 @@ pub(crate) async fn take_in(
     let now = &installation.configuration;
     let history = store.read(|rows| rows.applied_configurations())?;
     let known = history.last().is_some_and(|last| last.configuration == *now);
-    let free = history.is_empty() || store.read(|rows| rows.agents())?.is_empty();
+    let free = history.is_empty() || !store.read(|rows| rows.has_let_in())?;
     match (known, free) {
-        (true, _) => store.read(|rows| agrees(rows, history.last()))?,
+        (true, _) => {}
         (false, false) => return Err(EngineError::NotApplied(now.digest().short())),
         (false, true) => {
             let configuration = now.clone();
-            store.write(move |tx| apply_before_agents(tx, &configuration)).await?;
+            store.write(move |tx| apply_unsigned(tx, &configuration)).await?;
         }
     }
+    Ok(store.read(enrolled)?)
+}
+
+/// Who counts since when, by the ledger's own entries: each configuration that the store says was in
+/// force must be in one.
+fn enrolled(rows: &Rows<'_>) -> Result<Enrolment, StoreError> {
     let mut enrolment = Enrolment::default();
-    for row in store.read(|rows| rows.applied_configurations())? {
-        let at = row.applied.unwrap_or(Timestamp::MAX);
-        enrolment.apply(&row.configuration, at, row.proposed.is_none());
+    for row in rows.applied_configurations()? {
+        let line = rows.leaves(row.idx, 1)?.pop().unwrap_or_default();
+        let leaf = Leaf::parse(line.as_bytes());
+        let leaf = leaf.map_err(|error| StoreError::Leaf(error.to_string()))?;
+        let digest = leaf.body().get("digest").and_then(Value::as_str);
+        let says = digest == Some(&row.configuration.digest().to_string());
+        if leaf.kind() != "config.applied" || !says {
+            let number = row.number;
+            return Err(StoreError::Unreadable(format!(
+                "the ledger does not say that configuration {number} was in force"
+            )));
+        }
+        let unsigned = leaf.body().get("unsigned").and_then(Value::as_bool) == Some(true);
+        enrolment.apply(&row.configuration, leaf.at(), unsigned);
     }
     Ok(enrolment)
 }
 
-/// Whether the ledger says of the configuration in force what the store has.
-fn agrees(rows: &crate::store::Rows<'_>, row: Option<&ConfigurationRow>) -> Result<(), StoreError> {
-    let Some(row) = row else { return Ok(()) };
-    let line = rows.leaves(row.idx, 1)?.pop().unwrap_or_default();
-    let leaf = Leaf::parse(line.as_bytes()).map_err(|error| StoreError::Leaf(error.to_string()))?;
-    let digest = leaf.body().get("digest").and_then(Value::as_str);
-    if leaf.kind() == "config.applied" && digest == Some(&row.configuration.digest().to_string()) {
-        return Ok(());
+/// The first of a gateway, or another before any agent: it is in force because it is there.
+fn apply_unsigned(tx: &mut Tx<'_>, configuration: &Configuration) -> Result<(), StoreError> {
+    if !tx.rows().agents()?.is_empty() {
+        tracing::warn!(
+            "the gateway was upgraded: what its file says is in force, with all its people"
+        );
     }
-    let number = row.number;
-    Err(StoreError::Unreadable(format!(
-        "the ledger does not say that configuration {number} is in force"
-    )))
-}
-
-fn apply_before_agents(tx: &mut Tx<'_>, configuration: &Configuration) -> Result<(), StoreError> {
-    let body = json!({ "digest": configuration.digest(), "before_agents": true });
+    let body = json!({ "digest": configuration.digest(), "unsigned": true });
     let idx = tx.append("config.applied", &body, &[("configuration", &text_of(configuration))])?;
     if let Some(row) = tx.rows().waiting_configuration()? {
         tx.end_configuration(row.number, "another came into force", idx)?;
@@ -98,13 +105,36 @@ impl Engine {
         if subject.digest == subject.replaces {
             return no("nothing differs from the configuration in force");
         }
+        self.leaves_people(&wanted)?;
         self.none_waits()?;
         let mut drafts = self.drafts();
+        drafts.retain(|draft| *draft != wanted);
         if drafts.len() >= MOST_DRAFTS {
-            drafts.clear();
+            drafts.pop_front();
         }
-        drafts.insert(subject.digest.to_string(), wanted);
+        drafts.push_back(wanted);
         Ok(Act::ProposeConfiguration(subject))
+    }
+
+    /// Nobody is locked out: what is in force must leave somebody who can sign at once, and where
+    /// there are several, reviewers for each other.
+    fn leaves_people(&self, wanted: &Configuration) -> Result<(), ReviewError> {
+        let now = self.0.clock.now();
+        let mut enrolment = self.0.enrolment.clone();
+        enrolment.apply(wanted, now, false);
+        let (people, reviewers) = wanted.people_and_reviewers();
+        if !enrolment.has_key(now) {
+            return no(
+                "nobody could sign anything for 24 hours: keep a key that counts beside new ones",
+            );
+        }
+        if people > 1 && reviewers < 2 {
+            return no(
+                "two people must review, or none of them could ever approve what the other \
+                 writes: name them under [reviewers]",
+            );
+        }
+        Ok(())
     }
 
     /// The configuration that this engine runs under, as long as it is the one in force.
@@ -113,7 +143,7 @@ impl Engine {
         if *self.0.reconfigured.borrow() {
             return no("another configuration is in force: the gateway is starting under it");
         }
-        if self.0.store.read(|rows| rows.agents())?.is_empty() {
+        if !self.0.store.read(|rows| rows.has_let_in())? {
             return no(
                 "no agent was let in yet: start the gateway again, and what is in the file \
                  is in force",
@@ -163,8 +193,8 @@ impl Engine {
         signed: Signed,
         proof: Value,
     ) -> Result<Reply, ReviewError> {
-        let draft = self.drafts().get(&subject.digest.to_string()).cloned();
-        let Some(configuration) = draft.filter(|draft| draft.digest() == subject.digest) else {
+        let draft = self.drafts().iter().find(|draft| draft.digest() == subject.digest).cloned();
+        let Some(configuration) = draft else {
             return no("the gateway no longer has this configuration; propose it again");
         };
         if configuration.subject(self.in_force()?) != subject {
@@ -191,6 +221,7 @@ impl Engine {
             tx.put_configuration(&configuration, Some(&proposed), idx)
         });
         let number = number.await?;
+        tracing::warn!(number, editor = %statement.signer, "a configuration is proposed");
         self.apply_due().await?;
         self.told_of_configuration(number)
     }
@@ -224,6 +255,7 @@ impl Engine {
             tx.approve_configuration(number, &human, idx)
         });
         approved.await?;
+        tracing::warn!(number, by = %statement.signer, "a configuration is approved");
         self.0.nudge.notify_one();
         self.told_of_configuration(number)
     }
@@ -303,7 +335,8 @@ impl Engine {
         let Some(proposed) = &row.proposed else { return Waits::Expired };
         let people = self.people();
         let seats = people.seats();
-        proposed.waits(self.0.clock.now(), people.is_solo(), |human| seats.contains_key(human))
+        let reviews = |human: &HumanName| seats.contains_key(human);
+        proposed.waits(self.0.clock.now(), self.0.began, people.is_solo(), reviews)
     }
 
     /// The configurations in force and waiting, now.
@@ -341,6 +374,16 @@ impl Engine {
             Waits::Until(then) => format!("until {then:.0}"),
             Waits::Expired => "no longer: it has expired".to_owned(),
         }
+    }
+
+    /// What waits to be in force, for whoever looks at the gateway.
+    pub(crate) fn waiting_words(&self) -> Result<Option<String>, StoreError> {
+        let waiting = self.0.store.read(|rows| rows.waiting_configuration())?;
+        Ok(waiting.map(|row| {
+            let (number, waits) = (row.number, self.waits_words(&row));
+            let found = difference(&self.0.installation.configuration, &row.configuration).len();
+            format!("configuration {number} with {found} differences waits {waits}")
+        }))
     }
 
     fn told_of_configuration(&self, number: u64) -> Result<Reply, ReviewError> {

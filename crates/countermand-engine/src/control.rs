@@ -340,6 +340,8 @@ pub struct Status {
     /// That a disk is low, in words, and what follows from it.
     #[serde(default)]
     pub disk: Option<String>,
+    /// The configuration that waits to be in force, in words.
+    pub configuration: Option<String>,
     /// Plain keys count: this is a demo.
     pub demo: bool,
 }

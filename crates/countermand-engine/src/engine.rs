@@ -15,10 +15,12 @@ use crate::installation::Installation;
 use crate::publish::Publisher;
 use crate::store::{Keys, Store, StoreError};
 use crate::target::Target;
-use crate::twins::Fingerprints;
+use crate::twins::{self, Fingerprints};
+use countermand_core::configuration::Enrolment;
 use countermand_core::name::TargetName;
 use countermand_core::policy::PolicyError;
 use countermand_core::request::ChangeNumber;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -89,6 +91,9 @@ pub(crate) struct Inner {
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) publisher: Publisher,
     pub(crate) roll: Roll,
+    pub(crate) enrolment: Enrolment,
+    /// When this engine opened, by the ledger's time.
+    pub(crate) began: Timestamp,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) drafts: Mutex<Drafts>,
     pub(crate) reconfigured: watch::Sender<bool>,
@@ -115,6 +120,8 @@ impl Engine {
         let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
         let enrolment = configure::take_in(&store, &installation).await?;
         let roll = Roll::new(&installation, &enrolment);
+        let began = clock.now();
+        let fingerprints = twins::remembered(store.read(|rows| rows.fingerprints())?);
         let agents = store.read(|rows| rows.agents())?;
         let authority = Authority::new(&installation, agents)?;
         let freezer = Freezer::new(store.read(|rows| rows.frozen())?, home.freezes());
@@ -147,7 +154,9 @@ impl Engine {
             stopping: watch::Sender::new(false),
             publisher,
             roll,
-            fingerprints: Fingerprints::default(),
+            enrolment,
+            began,
+            fingerprints,
             drafts: Mutex::default(),
             reconfigured: watch::Sender::new(false),
             state: home.path.clone(),

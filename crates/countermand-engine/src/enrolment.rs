@@ -14,6 +14,7 @@ pub(crate) struct Roll(BTreeMap<HumanName, Enrolled>);
 
 struct Enrolled {
     human: Human,
+    person: Timestamp,
     keys: Vec<(Timestamp, PublicKey)>,
     reviewer: Timestamp,
     groups: Vec<(Timestamp, GroupName)>,
@@ -32,6 +33,7 @@ impl Roll {
                 (enrolment.counts_from(&claim), group.clone())
             };
             let enrolled = Enrolled {
+                person: enrolment.counts_from(&Claim::Person { human: person.clone() }),
                 keys: human.keys.iter().map(key).collect(),
                 reviewer: enrolment.counts_from(&Claim::Reviewer { human: person.clone() }),
                 groups: human.groups.iter().map(seat).collect(),
@@ -60,7 +62,7 @@ impl People<'_> {
     /// One who counts, with the keys, groups and rights that do.
     pub(crate) fn get(&self, name: &HumanName) -> Option<Human> {
         let enrolled = self.roll.0.get(name)?;
-        if !self.counts(enrolled) {
+        if !enrolled.keys.iter().any(|(from, _)| *from <= self.now) {
             return None;
         }
         let human = &enrolled.human;
@@ -79,13 +81,9 @@ impl People<'_> {
         reviewers.map(|(name, human)| (name.clone(), human.groups)).collect()
     }
 
-    /// Whether exactly one human counts.
+    /// Whether exactly one human counts. Whose only key is new is still a second one.
     pub(crate) fn is_solo(&self) -> bool {
-        self.roll.0.values().filter(|enrolled| self.counts(enrolled)).count() == 1
-    }
-
-    fn counts(&self, enrolled: &Enrolled) -> bool {
-        enrolled.keys.iter().any(|(from, _)| *from <= self.now)
+        self.roll.0.values().filter(|enrolled| enrolled.person <= self.now).count() == 1
     }
 
     fn those<T: Clone, L: FromIterator<T>>(&self, all: &[(Timestamp, T)]) -> L {

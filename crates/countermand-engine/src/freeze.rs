@@ -99,22 +99,23 @@ impl Freezer {
         self.frost.borrow().get(scope).map(|why| format!("{scope} is frozen: {why}"))
     }
 
-    /// Keeps what is owed for the next start, or that nothing is.
-    fn write_aside(&self) {
-        let owed = self.owed();
+    /// Keeps what is owed for the next start, or that nothing is. Says whether it is kept.
+    fn write_aside(&self) -> bool {
+        let owed = self.owed().clone();
         let written = match owed.is_empty() {
             true => std::fs::remove_file(&self.aside).or_else(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
             }),
             false => std::fs::File::create(&self.aside).and_then(|mut file| {
-                file.write_all(&serde_json::to_vec(&*owed)?)?;
+                file.write_all(&serde_json::to_vec(&owed)?)?;
                 file.sync_all()
             }),
         };
-        if let Err(error) = written {
+        if let Err(error) = &written {
             tracing::error!(%error, "what is frozen would not be after a stop");
         }
+        written.is_ok()
     }
 
     /// Everything frozen, in words.
@@ -145,13 +146,22 @@ impl Engine {
         let recording = tokio::spawn(async move { engine.record_freezes().await });
         let note = match tokio::time::timeout(RECORDED_WITHIN, recording).await {
             Ok(Ok(Ok(()))) => "",
-            _ => {
-                let engine = self.clone();
-                tokio::task::spawn_blocking(move || engine.0.freezer.write_aside());
-                "; it is recorded as soon as the ledger can"
-            }
+            _ => self.keep_aside().await,
         };
         Reply::Done { words: format!("{scope} is frozen{note}"), credential: None }
+    }
+
+    /// Keeps for the next start what the ledger does not have yet, and says how that went.
+    async fn keep_aside(&self) -> &'static str {
+        let engine = self.clone();
+        let kept = tokio::task::spawn_blocking(move || engine.0.freezer.write_aside());
+        match tokio::time::timeout(RECORDED_WITHIN, kept).await {
+            Ok(Ok(true)) => "; it is recorded as soon as the ledger can",
+            _ => {
+                "; it is recorded as soon as the ledger can, and NOT KEPT over a stop of the gateway \
+                 until then: its disk does not answer"
+            }
+        }
     }
 
     /// Records what is frozen and was not recorded.
@@ -185,6 +195,11 @@ impl Engine {
     /// Ends [`Engine::freeze_now`]; what people froze stays frozen.
     pub(crate) fn thaw_again(&self, scope: &Scope) -> Result<(), crate::store::StoreError> {
         let scope = scope.to_string();
+        let owed = self.0.freezer.owed().iter().find(|owed| owed.scope == scope).cloned();
+        if let Some(owed) = owed {
+            self.0.freezer.freeze(scope, owed.why());
+            return Ok(());
+        }
         let frozen = self.0.store.read(|rows| rows.frozen())?;
         match frozen.into_iter().find(|frozen| frozen.scope == scope) {
             Some(frozen) => self.0.freezer.freeze(scope, frozen.why),

@@ -25,7 +25,12 @@ impl Engine {
                 Some(bench) => Some(bench.lock_owned().await),
                 None => None,
             };
-            let done = engine.gather(number).await;
+            let mut stopping = engine.0.stopping.subscribe();
+            // What is half gathered at a stop is gathered again at the next start.
+            let done = tokio::select! {
+                done = engine.gather(number) => done,
+                _ = stopping.wait_for(|stop| *stop) => Ok(()),
+            };
             engine.preparing().remove(&number);
             if let Err(error) = done {
                 tracing::warn!(%number, %error, "evidence could not be gathered");

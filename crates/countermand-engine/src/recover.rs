@@ -70,7 +70,13 @@ impl Engine {
     fn resolve_later(&self, number: ChangeNumber) {
         let engine = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = engine.resolve(number).await {
+            let mut stopping = engine.0.stopping.subscribe();
+            let resolved = tokio::select! {
+                resolved = engine.resolve(number) => resolved,
+                // It is asked again at the next start.
+                _ = stopping.wait_for(|stop| *stop) => return,
+            };
+            if let Err(error) = resolved {
                 tracing::error!(%number, %error, "a commit could not be resolved");
             }
         });

@@ -98,6 +98,7 @@ impl Engine {
             open: self.0.store.read(|rows| rows.numbers(true))?.len() as u64,
             frozen: self.0.freezer.words(),
             disk: self.0.disks.words(),
+            configuration: self.waiting_words()?,
             demo: self.0.installation.plain_keys_count,
         })
     }

@@ -146,9 +146,15 @@ impl Store {
         let connection = Connection::open(from)?;
         connection.busy_timeout(std::time::Duration::from_secs(30))?;
         connection.execute("VACUUM INTO ?1", [file.to_string_lossy()])?;
+        schema::mark(file, true)?;
         std::fs::File::open(file)
             .and_then(|file| file.sync_all())
             .map_err(|error| StoreError::Unreadable(format!("the copy was not synced: {error}")))
+    }
+
+    /// Lets a gateway go on from this copy.
+    pub(crate) fn unmark(path: &Path) -> Result<(), StoreError> {
+        schema::mark(path, false)
     }
 
     /// Writes what lies beside a store that nobody has open into the file itself.

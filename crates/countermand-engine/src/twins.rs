@@ -21,8 +21,17 @@ pub(crate) type Fingerprints = Mutex<BTreeMap<TargetName, Said>>;
 
 /// What a target said last, and when it was asked.
 pub(crate) struct Said {
-    asked: Timestamp,
+    /// In this engine's time; not yet, where it is what an engine before it was told.
+    asked: Option<Timestamp>,
     fingerprint: Option<String>,
+}
+
+/// What engines before this one were told.
+pub(crate) fn remembered(said: BTreeMap<TargetName, String>) -> Fingerprints {
+    let said = said
+        .into_iter()
+        .map(|(name, fingerprint)| (name, Said { asked: None, fingerprint: Some(fingerprint) }));
+    Mutex::new(said.collect())
 }
 
 impl Engine {
@@ -45,8 +54,8 @@ impl Engine {
     }
 
     /// Whether this target is no other's second name, in words if it is. Where production cannot be
-    /// asked, what it said last counts; where a target that is not production cannot be, it is
-    /// refused.
+    /// asked, what it said last counts, and where it never said anything, nothing else is let in;
+    /// where a target that is not production cannot be asked, it is refused.
     pub(crate) async fn is_itself(&self, target: &TargetName) -> Result<(), String> {
         let placed = &self.0.installation.targets;
         if placed.len() < 2 {
@@ -68,6 +77,12 @@ impl Engine {
                 false => Err(format!("`{target}` does not say which database it is")),
             };
         };
+        let silent = placed.keys().find(|name| is_production(name) && fingerprint(name).is_none());
+        if let Some(silent) = silent.filter(|_| !is_production(target)) {
+            return Err(format!(
+                "`{silent}` never said which database it is: `{target}` could be it"
+            ));
+        }
         let twin = said.keys().find(|name| {
             let binds = is_production(name) || !is_production(target);
             *name != target && binds && fingerprint(name) == Some(own)
@@ -80,7 +95,7 @@ impl Engine {
 
     async fn ask_what_it_is(&self, name: TargetName) {
         let now = self.0.clock.now();
-        let known = self.fingerprints().get(&name).map(|said| said.asked);
+        let known = self.fingerprints().get(&name).and_then(|said| said.asked);
         if known.is_some_and(|asked| now.duration_since(asked) < FRESH) {
             return;
         }
@@ -96,9 +111,22 @@ impl Engine {
                 None
             }
         };
+        if let Some(said) = said.clone().filter(|said| !self.is_known(&name, said)) {
+            let kept = name.clone();
+            // What production said outlasts a stop, however it is then.
+            let kept = self.0.store.write(move |tx| tx.put_fingerprint(&kept, &said));
+            if let Err(error) = kept.await {
+                tracing::warn!(target = %name, %error, "what it is could not be kept");
+            }
+        }
         let mut all = self.fingerprints();
         let before = all.remove(&name).and_then(|said| said.fingerprint);
-        all.insert(name, Said { asked: now, fingerprint: said.or(before) });
+        all.insert(name, Said { asked: Some(now), fingerprint: said.or(before) });
+    }
+
+    fn is_known(&self, name: &TargetName, fingerprint: &str) -> bool {
+        let all = self.fingerprints();
+        all.get(name).and_then(|said| said.fingerprint.as_deref()) == Some(fingerprint)
     }
 
     fn fingerprints(&self) -> MutexGuard<'_, BTreeMap<TargetName, Said>> {

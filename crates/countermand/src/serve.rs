@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long a gateway that starts again waits for the one before it.
-const HANDOVER: Duration = Duration::from_secs(5);
+const HANDOVER: Duration = Duration::from_secs(300);
 const SHORTLY: Duration = Duration::from_millis(20);
 
 /// Why the gateway does not run.
@@ -113,6 +113,9 @@ fn makes_sense(file: &Path, command: &Command) -> Result<(), String> {
         return Ok(());
     };
     let config = Config::signed(file, configuration).map_err(|error| error.to_string())?;
+    if config.installation.configuration != **configuration {
+        return Err("it sets something that no file can set".to_owned());
+    }
     policy::load(&config).map(|_| ()).map_err(|error| error.to_string())
 }
 
@@ -124,9 +127,11 @@ pub(crate) fn run(global: &Global) -> Result<Exit, Failure> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // It stays for as long as this process runs, whatever becomes of the file.
+        let state = Config::state_of(&file)?;
         let mut patience = Duration::ZERO;
         loop {
-            let gateway = start(&file, patience).await?;
+            let gateway = start(&file, &state, patience).await?;
             patience = HANDOVER;
             let mut reconfigured = gateway.engine().reconfigured();
             let told_to_stop = tokio::select! {
@@ -145,8 +150,8 @@ pub(crate) fn run(global: &Global) -> Result<Exit, Failure> {
 
 /// Starts the gateway under the configuration in force. The engine before it lets go of its state
 /// with its last task: so long that is waited for.
-async fn start(file: &Path, patience: Duration) -> Result<Gateway, Failure> {
-    let config = in_force(file)?;
+async fn start(file: &Path, state: &Path, patience: Duration) -> Result<Gateway, Failure> {
+    let config = in_force(file, state)?;
     let home = Home::at(&config.state);
     let (name, socket) = (config.installation.name.clone(), config.socket());
     let until = Instant::now() + patience;
@@ -166,12 +171,12 @@ async fn start(file: &Path, patience: Duration) -> Result<Gateway, Failure> {
 }
 
 /// The configuration that was signed, once there is one; the file's until then.
-fn in_force(file: &Path) -> Result<Config, Failure> {
-    let home = Home::at(Config::state_of(file)?);
+fn in_force(file: &Path, state: &Path) -> Result<Config, Failure> {
+    let home = Home::at(state);
     let Some(signed) = home.binding_configuration().map_err(Failure::new)? else {
-        return Ok(Config::load(file)?);
+        return Ok(Config::load(file)?.at(state));
     };
-    let config = Config::signed(file, &signed)?;
+    let config = Config::signed(file, &signed)?.at(state);
     let differs =
         Config::load(file).ok().is_none_or(|file| file.installation.configuration != signed);
     if differs {

@@ -4,6 +4,7 @@
 
 use super::Configuration;
 use serde_json::Value;
+use similar::{ChangeTag, TextDiff};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that differs.
@@ -100,8 +101,6 @@ impl Change<'_> {
     fn tightens(&self, new: &Configuration) -> bool {
         let gone = |table: &str, name: &str| !new.table(table).any(|(known, _)| known == name);
         match self.path.as_slice() {
-            // A target that is not there is reached by nobody.
-            ["targets", target, ..] if gone("targets", target) => true,
             ["sponsors", sponsor, ..] if gone("sponsors", sponsor) => true,
             ["sponsors", _, "targets" | "effects"] => self.only_removes(),
             ["targets", _, "disposable"] => self.new != Some(&Value::Bool(true)),
@@ -140,7 +139,10 @@ impl Change<'_> {
             ["people", _, "keys"] => "a key that is new counts after 24 hours",
             ["reviewers", name, ..] if is_gone("reviewers", name) => "no longer a reviewer",
             ["reviewers", ..] => "what is new of it counts after 24 hours",
-            ["targets", name, ..] if is_gone("targets", name) => "nobody reaches this target",
+            ["targets", name, ..] if is_gone("targets", name) => {
+                "nobody reaches it by this name; whatever else names the same database is no longer \
+                 refused for it"
+            }
             ["targets", name, ..] if is_new("targets", name) => "a new target",
             ["targets", _, "disposable"] if self.new == Some(&Value::Bool(true)) => {
                 "the floor does not bind there"
@@ -205,16 +207,37 @@ fn shown(path: &[&str]) -> String {
 fn policies(old: &Configuration, new: &Configuration) -> Vec<Difference> {
     let files: BTreeSet<&String> = old.policies.keys().chain(new.policies.keys()).collect();
     let difference = |file: &String| {
-        let (how, loosens) = match (old.policies.get(file), new.policies.get(file)) {
-            (Some(before), Some(after)) if before == after => return None,
+        let (before, after) = (old.policies.get(file), new.policies.get(file));
+        let (how, loosens) = match (before, after) {
+            (Some(before), Some(after)) if before == after => return Vec::new(),
             (None, Some(_)) => ("is added", false),
             (Some(_), None) => ("is removed", true),
             _ => ("is another text", true),
         };
-        let file = Value::from(file.as_str());
-        Some(Difference { words: format!("policies {file} {how}"), loosens })
+        let name = Value::from(file.as_str());
+        let text = |text: Option<&String>| text.cloned().unwrap_or_default();
+        let whole = Difference { words: format!("policies {name} {how}"), loosens };
+        let lines = lines(&name, &text(before), &text(after));
+        let lines = lines.into_iter().map(|words| Difference { words, loosens });
+        std::iter::once(whole).chain(lines).collect()
     };
-    files.into_iter().filter_map(difference).collect()
+    files.into_iter().flat_map(difference).collect()
+}
+
+/// What one text has more and less than another, line by line: who signs must see what it says.
+fn lines(name: &Value, before: &str, after: &str) -> Vec<String> {
+    let diff = TextDiff::from_lines(before, after);
+    let changes = diff.iter_all_changes().filter_map(|change| {
+        let line = change.value().trim_end();
+        let (how, at) = match change.tag() {
+            ChangeTag::Equal => return None,
+            ChangeTag::Insert => ("now", change.new_index()),
+            ChangeTag::Delete => ("no longer", change.old_index()),
+        };
+        let at = at.map_or(0, |at| at + 1);
+        (!line.is_empty()).then(|| format!("policies {name} line {at} {how}: {line}"))
+    });
+    changes.collect()
 }
 
 /// One human who is left alone confirms their own agents' changes.

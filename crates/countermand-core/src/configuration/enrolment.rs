@@ -11,6 +11,11 @@ const WAIT: SignedDuration = SignedDuration::from_hours(24);
 /// Something that makes a human count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
+    /// That they are a person here, whatever became of their keys.
+    Person {
+        /// Who.
+        human: String,
+    },
     /// A key of theirs: its type and the key itself, as `.pub` files begin.
     Key {
         /// Whose.
@@ -59,6 +64,11 @@ impl Enrolment {
             claims(configuration).into_iter().map(|claim| (claim.clone(), since(&claim))).collect();
     }
 
+    /// Whether anybody has a key that counts at this time.
+    pub fn has_key(&self, now: Timestamp) -> bool {
+        self.0.iter().any(|(claim, from)| matches!(claim, Claim::Key { .. }) && *from <= now)
+    }
+
     /// From when on this counts. What no configuration has said never does.
     pub fn counts_from(&self, claim: &Claim) -> Timestamp {
         self.0.get(claim).copied().unwrap_or(Timestamp::MAX)
@@ -68,6 +78,7 @@ impl Enrolment {
 fn claims(configuration: &Configuration) -> BTreeSet<Claim> {
     let mut claims = BTreeSet::new();
     for (human, person) in configuration.table("people") {
+        claims.insert(Claim::Person { human: human.clone() });
         let keys = person.get("keys").and_then(Value::as_array).into_iter().flatten();
         claims.extend(keys.filter_map(Value::as_str).map(|line| Claim::key(human, line)));
     }

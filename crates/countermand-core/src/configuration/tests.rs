@@ -42,7 +42,6 @@ fn what_takes_away_tightens_and_everything_else_loosens() {
     let tightens = [
         ("/sponsors/alice/effects", json!(["read"])),
         ("/sponsors/alice", Value::Null),
-        ("/targets/prod", Value::Null),
         ("/targets/prod/tags", json!(["pci", "critical"])),
         ("/targets/prod/object_tags/audit.*", json!(["critical"])),
         ("/targets/prod/writes/rows", json!(10)),
@@ -72,6 +71,7 @@ fn what_takes_away_tightens_and_everything_else_loosens() {
         ("/targets/prod/writes/roots", json!(1)),
         ("/targets/prod/what_nobody_knows", json!(1)),
         ("/targets/second", json!({ "host": "db" })),
+        ("/targets/prod", Value::Null),
         ("/what_nobody_knows", json!({})),
     ];
     for (path, value) in loosens {
@@ -111,6 +111,15 @@ fn policies_that_are_added_tighten_and_others_loosen() {
     assert!(!loosens(&[("a.cedar", "x")], &[("a.cedar", "x"), ("b.cedar", "y")]));
     assert!(loosens(&[("a.cedar", "x")], &[("a.cedar", "y")]));
     assert!(loosens(&[("a.cedar", "x")], &[]));
+    let told = with(&[("a.cedar", "one\nthree\n")]).subject(&with(&[("a.cedar", "one\ntwo\n")]));
+    assert_eq!(
+        told.differences,
+        [
+            "loosens: policies \"a.cedar\" is another text",
+            "loosens: policies \"a.cedar\" line 2 no longer: two",
+            "loosens: policies \"a.cedar\" line 2 now: three",
+        ]
+    );
 }
 
 #[test]
@@ -146,19 +155,19 @@ proptest! {
     fn nothing_that_loosens_is_in_force_without_another_human(
         editor in 0u8..3, by in proptest::option::of((0u8..3, 0i64..200_000)),
         loosens: bool, solo: bool, reviewers in proptest::collection::vec(0u8..3, 0..3),
-        asked in 0i64..400_000,
+        asked in 0i64..400_000, began in 0i64..400_000,
     ) {
         let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         let approval = by.map(|(human, second)| (person(human), at(second)));
         let editor = person(editor);
         let proposed = Proposed { editor: editor.clone(), at: at(0), loosens, approval: approval.clone() };
         let reviews = |human: &HumanName| reviewers.iter().any(|one| person(*one) == *human);
-        let waits = proposed.waits(at(asked), solo, reviews);
+        let waits = proposed.waits(at(asked), at(began), solo, reviews);
         let applied = matches!(waits, Waits::Until(then) if then <= at(asked));
         if applied && loosens {
-            let alone = solo && asked >= 3600;
+            let alone = solo && asked >= 3600 && asked - began >= 3600;
             let peer = approval.is_some_and(|(human, when)| {
-                human != editor && reviews(&human) && at(asked).duration_since(when) >= COOLING
+                human != editor && reviews(&human) && at(asked).duration_since(when) >= COOLING && asked - began >= 60
             });
             prop_assert!(alone || peer);
         }

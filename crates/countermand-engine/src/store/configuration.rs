@@ -35,15 +35,22 @@ const COLUMNS: &str = "SELECT number, document, editor, proposed, loosens, appro
 impl Rows<'_> {
     /// Those that were in force, in order.
     pub(crate) fn applied_configurations(&self) -> Result<Vec<ConfigurationRow>, StoreError> {
-        self.configurations(&format!(
-            "{COLUMNS} WHERE applied IS NOT NULL ORDER BY applied, number"
-        ))
+        self.configurations(&format!("{COLUMNS} WHERE applied IS NOT NULL ORDER BY number"))
     }
 
     /// The one that waits; there is one at most.
     pub(crate) fn waiting_configuration(&self) -> Result<Option<ConfigurationRow>, StoreError> {
         let sql = format!("{COLUMNS} WHERE applied IS NULL AND ended IS NULL");
         Ok(self.configurations(&sql)?.pop())
+    }
+
+    /// Whether an agent was ever let in. The ledger remembers what the store could forget.
+    pub(crate) fn has_let_in(&self) -> Result<bool, StoreError> {
+        if !self.agents()?.is_empty() {
+            return Ok(true);
+        }
+        let sql = "SELECT count(*) FROM leaf WHERE line LIKE '%\"kind\":\"agent.added\"%'";
+        Ok(self.connection().query_row(sql, [], |row| row.get::<_, u64>(0))? > 0)
     }
 
     /// All of them, in order.
@@ -163,6 +170,6 @@ pub(crate) fn binding(path: &Path) -> Result<Option<Configuration>, StoreError> 
     }
     let rows = Rows::new(&connection);
     let last = rows.applied_configurations()?.pop();
-    let binds = !rows.agents()?.is_empty();
+    let binds = rows.has_let_in()?;
     Ok(last.filter(|_| binds).map(|row| row.configuration))
 }

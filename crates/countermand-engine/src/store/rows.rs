@@ -2,13 +2,14 @@
 
 use super::{StoreError, Tx};
 use countermand_core::change::{Change, Recorded};
-use countermand_core::name::{AgentName, HumanName};
+use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::Grant;
 use countermand_core::request::{ChangeNumber, Payload, RequestKey};
 use countermand_ledger::frontier::Frontier;
 use countermand_ledger::leaf::Leaf;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
 
 /// A payload with what its client said of itself.
 pub(crate) struct StoredPayload {
@@ -213,7 +214,32 @@ impl<'a> Rows<'a> {
     }
 }
 
+impl Rows<'_> {
+    /// What each target said last that it is.
+    pub(crate) fn fingerprints(&self) -> Result<BTreeMap<TargetName, String>, StoreError> {
+        let mut statement = self.0.prepare_cached("SELECT target, said FROM fingerprint")?;
+        let mut rows = statement.query([])?;
+        let mut said = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let name = TargetName::new(row.get::<_, String>(0)?).map_err(|e| unreadable(&e))?;
+            said.insert(name, row.get(1)?);
+        }
+        Ok(said)
+    }
+}
+
 impl Tx<'_> {
+    /// Remembers what a target says that it is.
+    pub(crate) fn put_fingerprint(
+        &mut self,
+        target: &TargetName,
+        said: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO fingerprint (target, said) VALUES (?1, ?2)";
+        self.execute(sql, params![target.as_str(), said])?;
+        Ok(())
+    }
+
     /// Lets an agent in, or back in with a new credential.
     pub(crate) fn put_agent(&mut self, agent: &AgentRow) -> Result<(), StoreError> {
         let granted = serde_json::to_string(&agent.grant).map_err(|e| unreadable(&e))?;

@@ -67,7 +67,8 @@ CREATE TABLE standing_run (
     PRIMARY KEY (standing, change)) STRICT, WITHOUT ROWID;
 ";
 
-/// Configurations: those that were in force, and those that wait or did. One waits at most.
+/// Configurations: those that were in force, and those that wait or did. One waits at most. What each
+/// target said last that it is.
 const CONFIGURATIONS: &str = "
 CREATE TABLE configuration (
     number INTEGER PRIMARY KEY, document TEXT NOT NULL, editor TEXT, proposed INTEGER,
@@ -75,11 +76,17 @@ CREATE TABLE configuration (
     idx INTEGER NOT NULL) STRICT;
 CREATE UNIQUE INDEX configuration_waits ON configuration ((1))
     WHERE applied IS NULL AND ended IS NULL;
+CREATE TABLE fingerprint (target TEXT PRIMARY KEY, said TEXT NOT NULL) STRICT;
 ";
 
 /// Opens the writing connection: durable commits, and nobody else writes.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
+    if is_copy(&connection)? {
+        let words =
+            "this is a copy of a gateway's store: `countermand gateway restore` goes on from it";
+        return Err(StoreError::Unreadable(words.to_owned()));
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
@@ -102,4 +109,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// What a copy bears in its header: nobody runs under one by pointing at it.
+const COPY: i64 = 0x636d_6370;
+
+/// Marks a store as a copy, or as one that a gateway may go on from.
+pub(super) fn mark(path: &Path, copy: bool) -> Result<(), StoreError> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "application_id", if copy { COPY } else { 0 })?;
+    Ok(())
+}
+
+pub(super) fn is_copy(connection: &Connection) -> Result<bool, StoreError> {
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(id == COPY)
 }

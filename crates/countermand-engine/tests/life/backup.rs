@@ -127,3 +127,13 @@ async fn a_cut_or_rewritten_ledger_does_not_pass_a_checkpoint_that_was_kept() {
     let altered = read_back(&other.home, &note, None);
     assert!(matches!(altered, Err(BackupError::Altered)), "{altered:?}");
 }
+
+#[tokio::test]
+async fn nobody_runs_a_copy_by_pointing_at_it() {
+    let world = World::new().await;
+    let copied = world.copied().await;
+    let installation = world::installation(world.folder.path());
+    let opened = world::open(installation, copied.home.clone(), world.clock.clone(), &world.prod);
+    let refused = opened.await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("`countermand gateway restore` goes on from it"), "{refused}");
+}

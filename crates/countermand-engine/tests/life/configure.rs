@@ -51,7 +51,9 @@ impl World {
         }
     }
 
-    fn is_reconfigured(&self) -> bool {
+    /// Whoever looks has what is due applied.
+    async fn is_reconfigured_by_now(&self) -> bool {
+        self.configurations().await;
         *self.engine.reconfigured().borrow()
     }
 
@@ -61,22 +63,6 @@ impl World {
 
     async fn second(&self, person: &str, number: u64) -> Reply {
         self.sign(person, PrepareAct::ApproveConfiguration { number }).await
-    }
-
-    /// Opens the same gateway again.
-    async fn again(self, installation: Installation) -> Result<World, EngineError> {
-        let World { folder, clock, prod, engine, free } = self;
-        engine.shutdown().await;
-        drop(engine);
-        let home = Home::at(folder.path().join("state"));
-        for _ in 0..100_000 {
-            match world::open(installation.clone(), home.clone(), clock.clone(), &prod).await {
-                Ok(engine) => return Ok(World { folder, clock, prod, engine, free }),
-                Err(EngineError::Home(_)) => tokio::task::yield_now().await,
-                Err(other) => return Err(other),
-            }
-        }
-        panic!("the engine before it does not let go of its state")
     }
 }
 
@@ -95,7 +81,7 @@ async fn a_new_reviewer_takes_another_human_a_minute_and_a_day() {
     assert!(refused(&world.second("dave", number).await).contains("not a person"));
     assert!(said(&world.second("bob", number).await).contains("waits until"));
     world.clock.advance(SignedDuration::from_secs(59));
-    assert!(!world.is_reconfigured());
+    assert!(!world.is_reconfigured_by_now().await);
     world.clock.advance(SignedDuration::from_secs(1));
     world.reconfigured().await;
     assert!(refused(&world.sign("alice", propose(&world.more())).await).contains("starting under"));
@@ -142,19 +128,103 @@ async fn before_any_agent_the_file_is_in_force_and_its_people_count_at_once() {
 
 #[tokio::test]
 async fn a_store_that_was_written_into_is_not_run_under() {
+    let writes = [
+        // Another text under the one that was signed, and no agent that would bind the gateway.
+        "UPDATE configuration SET document = ?1",
+        "DELETE FROM agent WHERE ?1 = ?1",
+        // As if it had been there before the first agent, or for longer.
+        "UPDATE configuration SET editor = 'bob', proposed = 0 WHERE ?1 = ?1",
+        "UPDATE configuration SET applied = 0 WHERE ?1 = ?1",
+    ];
+    for sql in writes {
+        let world = World::new().await;
+        let folder = world.folder.path().to_owned();
+        let wanted = with("mallory", &folder);
+        let connection = rusqlite::Connection::open(folder.join("state/store.sqlite")).unwrap();
+        let document = serde_json::to_string(&wanted.configuration).unwrap();
+        connection.execute(sql, [document]).unwrap();
+        let found = world.consistency().await.differences;
+        assert!(found.iter().any(|words| words.contains("configuration")), "{sql}: {found:?}");
+        assert!(world.again(wanted).await.is_err(), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_counts_sooner_for_what_the_store_says() {
     let world = World::new().await;
-    let wanted = with("mallory", world.folder.path());
+    let wanted = with("dave", world.folder.path());
+    world.sign("alice", propose(&wanted.configuration)).await;
+    world.second("bob", 2).await;
+    world.clock.advance(SignedDuration::from_secs(60));
+    world.reconfigured().await;
     let store = world.folder.path().join("state/store.sqlite");
     let connection = rusqlite::Connection::open(store).unwrap();
-    let document = serde_json::to_string(&wanted.configuration).unwrap();
-    connection.execute("UPDATE configuration SET document = ?1", [document]).unwrap();
-    let found = world.consistency().await.differences;
-    assert!(found.iter().any(|words| words.contains("configuration")), "{found:?}");
-    let refused = world.again(wanted).await.err();
-    assert!(
-        matches!(&refused, Some(EngineError::Store(why)) if why.to_string().contains("the ledger does not say")),
-        "{refused:?}"
-    );
+    let sooner =
+        "UPDATE configuration SET editor = NULL, proposed = NULL, applied = 0 WHERE number = 2";
+    assert_eq!(connection.execute(sooner, []).unwrap(), 1);
+    let world = world.again(wanted).await.unwrap();
+    let change = world.held("billing").await;
+    world.prepared(change).await;
+    assert!(refused(&world.approve("dave", change).await).contains("does not count yet"));
+}
+
+#[tokio::test]
+async fn while_the_gateway_was_down_nothing_cooled() {
+    let world = World::new().await;
+    let installation = world::installation(world.folder.path());
+    world.sign("alice", propose(&world.more())).await;
+    world.second("bob", 2).await;
+    world.clock.advance(SignedDuration::from_secs(50));
+    let world = world.again(installation).await.unwrap();
+    world.clock.advance(SignedDuration::from_secs(59));
+    assert!(!world.is_reconfigured_by_now().await);
+    world.clock.advance(SignedDuration::from_secs(1));
+    assert!(world.is_reconfigured_by_now().await);
+}
+
+/// With another key for one of them, in place of the one they had.
+fn rekeyed(person: &str, mut installation: Installation) -> Installation {
+    let keys = vec![key("another").public_key().clone()];
+    installation.humans.get_mut(&person.parse().unwrap()).unwrap().keys = keys;
+    installation.configuration = configuration_of(&installation);
+    installation
+}
+
+#[tokio::test]
+async fn who_changes_the_others_only_key_is_not_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = world::installation(folder.path());
+    two.humans.retain(|name, _| name.as_str() != "carol");
+    two.configuration = configuration_of(&two);
+    let wanted = rekeyed("bob", two.clone());
+    let world = World::built(folder, two).await;
+    world.let_in().await;
+    world.sign("alice", propose(&wanted.configuration)).await;
+    world.second("bob", 2).await;
+    world.clock.advance(SignedDuration::from_secs(60));
+    world.reconfigured().await;
+    let world = world.again(wanted).await.unwrap();
+    let change = world.held("billing").await;
+    assert!(refused(&world.approve("alice", change).await).contains("is the sponsor"));
+    let told = world.sign("alice", propose(&world.more())).await;
+    assert!(said(&told).contains("waits for the signature"), "{told:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_locked_out_by_what_they_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut one = world::installation(folder.path());
+    one.humans.retain(|name, _| name.as_str() == "alice");
+    one.configuration = configuration_of(&one);
+    let world = World::built(folder, one.clone()).await;
+    world.let_in().await;
+    let wanted = rekeyed("alice", one).configuration;
+    let told = world.sign("alice", propose(&wanted)).await;
+    assert!(refused(&told).contains("nobody could sign anything for 24 hours"));
+    let mut unreviewed = world.more();
+    unreviewed.settings.remove("reviewers");
+    let told = world.sign("alice", propose(&unreviewed)).await;
+    assert!(refused(&told).contains("two people must review"), "{told:?}");
 }
 
 #[tokio::test]
@@ -191,7 +261,7 @@ async fn anyone_stops_a_configuration_and_it_expires_by_itself() {
     while world.configurations().await.1.is_some() {
         tokio::task::yield_now().await;
     }
-    assert!(!world.is_reconfigured());
+    assert!(!world.is_reconfigured_by_now().await);
 }
 
 #[tokio::test]
@@ -239,7 +309,7 @@ async fn alone_it_takes_an_hour_and_ends_when_a_second_human_counts() {
     };
     assert!(said(&world.sign("alice", propose(&wanted.configuration)).await).contains("until"));
     world.clock.advance(SignedDuration::from_secs(3599));
-    assert!(!world.is_reconfigured());
+    assert!(!world.is_reconfigured_by_now().await);
     world.clock.advance(SignedDuration::from_secs(1));
     world.reconfigured().await;
     let world = world.again(wanted).await.unwrap();

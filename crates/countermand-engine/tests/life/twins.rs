@@ -11,23 +11,32 @@ use jiff::SignedDuration;
 /// `prod` is production, `staging` is disposable, and `bot` may reach both.
 async fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
-    let mut installation: Installation = world::installation(folder.path());
-    installation.plain_keys_count = true;
+    let installation = installation(folder.path());
+    let world = World::built(folder, installation).await;
+    let act =
+        PrepareAct::AddAgent { agent: "bot".parse().unwrap(), grant: grant(), lifetime: 86_400 };
+    assert!(matches!(world.sign("alice", act).await, Reply::Done { .. }));
+    world
+}
+
+fn grant() -> Grant {
     let both: std::collections::BTreeSet<TargetName> =
         ["prod", "staging"].map(|name| name.parse().unwrap()).into();
-    let grant = Grant { targets: both, effects: [Effect::Read, Effect::Destroy].into() };
+    Grant { targets: both, effects: [Effect::Read, Effect::Destroy].into() }
+}
+
+fn installation(folder: &std::path::Path) -> Installation {
+    let mut installation: Installation = world::installation(folder);
+    installation.plain_keys_count = true;
     let alice = installation.humans.get_mut(&"alice".parse().unwrap()).unwrap();
-    alice.sponsors = Some(grant.clone());
+    alice.sponsors = Some(grant());
     for (name, environment) in [("prod", "production"), ("staging", "scratch")] {
         let placement = installation.targets.get_mut(&name.parse().unwrap()).unwrap();
         placement.environment = environment.parse().unwrap();
         placement.disposable = name == "staging";
     }
     installation.configuration = world::configuration_of(&installation);
-    let world = World::built(folder, installation).await;
-    let act = PrepareAct::AddAgent { agent: "bot".parse().unwrap(), grant, lifetime: 86_400 };
-    assert!(matches!(world.sign("alice", act).await, Reply::Done { .. }));
-    world
+    installation
 }
 
 impl World {
@@ -64,10 +73,20 @@ async fn a_disposable_target_that_turns_out_to_be_production_is_refused() {
 }
 
 #[tokio::test]
-async fn while_production_is_down_a_target_that_says_what_it_is_goes_on() {
+async fn what_production_said_last_counts_also_after_a_stop() {
     let world = world().await;
+    let installation = installation(world.folder.path());
     world.prod.data.lock().unwrap().is_down = true;
-    assert!(world.comes_in("prod").await && world.comes_in("staging").await);
+    assert!(world.comes_in("prod").await && !world.comes_in("staging").await, "it never said it");
+    world.prod.data.lock().unwrap().is_down = false;
+    world.clock.advance(SignedDuration::from_secs(60));
+    assert!(world.comes_in("staging").await);
+    world.prod.data.lock().unwrap().is_really = Some("memory/staging".to_owned());
+    world.clock.advance(SignedDuration::from_secs(60));
+    assert!(!world.comes_in("staging").await);
+    world.prod.data.lock().unwrap().is_down = true;
+    let world = world.again(installation).await.unwrap();
+    assert!(!world.comes_in("staging").await);
 }
 
 #[tokio::test]

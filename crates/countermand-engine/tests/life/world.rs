@@ -155,6 +155,25 @@ impl World {
         World { folder, clock, prod, engine, free }
     }
 
+    /// Opens the same gateway again.
+    pub(crate) async fn again(
+        self,
+        installation: Installation,
+    ) -> Result<World, countermand_engine::EngineError> {
+        let World { folder, clock, prod, engine, free } = self;
+        engine.shutdown().await;
+        drop(engine);
+        let home = Home::at(folder.path().join("state"));
+        for _ in 0..100_000 {
+            match open(installation.clone(), home.clone(), clock.clone(), &prod).await {
+                Ok(engine) => return Ok(World { folder, clock, prod, engine, free }),
+                Err(countermand_engine::EngineError::Home(_)) => tokio::task::yield_now().await,
+                Err(other) => return Err(other),
+            }
+        }
+        panic!("the engine before it does not let go of its state")
+    }
+
     pub(crate) async fn ask_to_let_in(&self, agent: &str) -> Reply {
         let agent = agent.parse().unwrap();
         let act = PrepareAct::AddAgent { agent, grant: grant(), lifetime: 7 * 86400 };
@@ -248,8 +267,8 @@ impl World {
         change: u64,
         is: impl Fn(&ChangeView) -> bool,
     ) -> Box<ChangeView> {
-        let mut seen = 0;
-        for _ in 0..100 {
+        let (mut seen, mut in_vain) = (0, 0);
+        while in_vain < 4 {
             let command = Command::Wait { change: ChangeNumber(change), seen };
             let Reply::Change(now) = self.engine.control(command, NOBODY).await else {
                 panic!("no such change")
@@ -257,6 +276,8 @@ impl World {
             if is(&now) {
                 return now;
             }
+            // Half a minute in which nothing happened.
+            in_vain += u32::from(seen == now.version);
             seen = now.version;
         }
         panic!("it never came: {:#?}", self.show(change).await.history)

@@ -13,10 +13,12 @@ use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
+use countermand_core::configuration::difference;
 use countermand_engine::control::{Command, Consistency, Reply};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 /// How a thing is.
@@ -96,7 +98,7 @@ fn examine(global: &Global, arguments: &Doctor) -> Findings {
     let loaded = Config::load(&file);
     let Some(config) = found.check("configuration", loaded, |_| name) else { return found };
     let policy = super::policy::load(&config);
-    found.check("policies", policy, |policy| format!("in force as {}", policy.digest().short()));
+    found.check("policies", policy, |policy| format!("they load, as {}", policy.digest().short()));
     if config.installation.humans.len() == 1 {
         let words = "one human: changes are confirmed by their sponsor, not peer-reviewed; enrol a \
                      second";
@@ -132,12 +134,37 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) {
                 found.add(Verdict::Warning, "disk", disk);
             }
             upstream::clock(found, status.now, jiff::Timestamp::now());
+            drafted(found, &path, config);
+            if let Some(waiting) = &status.configuration {
+                let words = format!("{waiting}; see `countermand config show`");
+                found.add(Verdict::Warning, "configuration", words);
+            }
             if status.demo {
                 found.add(Verdict::Warning, "demo", "plain keys count: this is no installation");
             }
         }
         Ok(_) => found.add(Verdict::Bad, "gateway", unexpected().why),
         Err(error) => found.add(Verdict::Warning, "gateway", error.why),
+    }
+}
+
+/// The file is a draft: what the gateway runs under may be something else.
+fn drafted(found: &mut Findings, path: &Path, config: &Config) {
+    let reply = Client::at(path).and_then(|mut client| client.ask(&Command::Configurations));
+    let Ok(Reply::Configurations { in_force: Some(in_force), .. }) = reply else { return };
+    let differences = difference(&in_force.configuration, &config.installation.configuration).len();
+    let number = in_force.number;
+    match differences {
+        0 => {
+            found.add(Verdict::Good, "in force", format!("configuration {number}, as in the file"))
+        }
+        _ => {
+            let words = format!(
+                "the file differs from configuration {number}, which is in force and is not what is \
+                 looked at here: {differences} differences; see `countermand config diff`"
+            );
+            found.add(Verdict::Warning, "in force", words);
+        }
     }
 }
 

@@ -38,6 +38,13 @@ impl Config {
         Ok(file.parent().unwrap_or(Path::new("")).join(local.state))
     }
 
+    /// The same with its state in this folder.
+    pub(crate) fn at(mut self, state: &Path) -> Config {
+        state.clone_into(&mut self.state);
+        self.installation.ledger = state.join("ledger");
+        self
+    }
+
     /// The configuration that was signed, at this file's place: what the file itself says counts
     /// only for where the gateway keeps its state and where it listens.
     ///

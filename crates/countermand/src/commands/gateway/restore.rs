@@ -36,8 +36,7 @@ pub(super) fn run(
             config.installation.name
         )));
     }
-    let revived = bring_back(folder, &config, &contents)?;
-    let moved = set_aside(&config.installation.restore_points, &contents)?;
+    let (revived, moved) = bring_back(folder, &config, &contents)?;
     record(&config.state, folder, contents.made)?;
     if global.json {
         json(&serde_json::json!({
@@ -90,7 +89,11 @@ fn configuration(global: &Global, folder: &Path) -> Result<Config, Failure> {
 
 /// Makes all of it beside its place, then moves it there. The keys come last: without them no gateway
 /// starts on half of it.
-fn bring_back(folder: &Path, config: &Config, contents: &Contents) -> Result<Revived, Failure> {
+fn bring_back(
+    folder: &Path,
+    config: &Config,
+    contents: &Contents,
+) -> Result<(Revived, Vec<PathBuf>), Failure> {
     let state = &config.state;
     let there = std::fs::read_dir(state).is_ok_and(|mut entries| entries.next().is_some());
     if there {
@@ -108,11 +111,12 @@ fn bring_back(folder: &Path, config: &Config, contents: &Contents) -> Result<Rev
     private(&copy.text_key(), &new.text_key())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let revived = runtime.block_on(revive(&new, contents)).map_err(Failure::new)?;
+    let moved = set_aside(&config.installation.restore_points, contents)?;
     let home = Home::at(state);
     std::fs::rename(new.store(), home.store())?;
     std::fs::rename(beside.join("keys"), state.join("keys"))?;
     std::fs::remove_dir_all(&beside)?;
-    Ok(revived)
+    Ok((revived, moved))
 }
 
 /// Restore points of changes that the copy does not know: their numbers will be given out again, and
@@ -159,8 +163,8 @@ fn tell(config: &Config, contents: &Contents, revived: &Revived, moved: &[PathBu
     }
     page.words(
         "Everything is frozen. What was executed after the copy was made is not known here and could be \
-         asked for again: compare the targets with what people remember before you thaw. Then let the \
-         agents in again.",
+         asked for again: compare the targets with what people remember before you thaw. Who was put \
+         out since is back: look at `countermand config show` too. Then let the agents in again.",
     );
     page.line("    countermand doctor --consistency    # once it serves");
     page.line("    countermand thaw everything --key KEY");
