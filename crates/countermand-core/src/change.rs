@@ -5,12 +5,14 @@ mod event;
 mod tests;
 
 pub use event::{
-    Abort, Approval, CommitToken, Event, Outcome, Recorded, Rehearsal, RestorePoint, SavedTable,
+    Abort, Adoption, Approval, CommitToken, Event, Outcome, Recorded, Rehearsal, RestorePoint,
+    SavedTable,
 };
 
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Facts};
 use crate::name::{GroupName, HumanName};
+use crate::policy::Reason;
 use crate::preview::{Counts, Preview};
 use crate::radius::Reversibility;
 use crate::request::{ChangeNumber, Request};
@@ -32,6 +34,8 @@ pub const REJECTION_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 /// Where a change stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
+    /// Forbidden to its agent; a human may adopt it.
+    Forbidden,
     /// Waits for evidence.
     Held,
     /// Runs; production may not have committed it.
@@ -73,6 +77,7 @@ impl State {
     /// The word that commands show.
     pub fn word(&self) -> &'static str {
         match self {
+            State::Forbidden => "forbidden",
             State::Held => "held",
             State::Running { .. } => "running",
             State::Committing { .. } => "committing",
@@ -88,7 +93,13 @@ impl State {
 
     /// Whether the change can still run, or is running.
     pub fn is_open(&self) -> bool {
-        matches!(self, State::Held | State::Running { .. } | State::Committing { .. })
+        let running = matches!(self, State::Running { .. } | State::Committing { .. });
+        self.waits() || running
+    }
+
+    /// Whether it waits for humans: it can still be rejected, withdrawn, and expire.
+    fn waits(&self) -> bool {
+        matches!(self, State::Forbidden | State::Held)
     }
 }
 
@@ -113,7 +124,11 @@ pub struct Change {
     pub preview: Preview,
     /// Where it stands.
     pub state: State,
-    /// When it was held.
+    /// The policies that forbade it to its agent; none where it was held from the start.
+    pub forbidden: Vec<Reason>,
+    /// Whose change it is, where a human adopted it.
+    pub adopted: Option<Adoption>,
+    /// When it was held, or kept for a human to adopt.
     pub opened: Timestamp,
     /// When it last moved.
     pub moved: Timestamp,
@@ -150,13 +165,21 @@ pub type Seats = BTreeMap<HumanName, BTreeSet<GroupName>>;
 
 impl Change {
     /// The change that this first event opens; none for any other event than
-    /// [`Event::Held`].
+    /// [`Event::Held`] and [`Event::Forbidden`].
     pub fn open(first: &Recorded) -> Option<Change> {
-        let Event::Held { request, preview } = &first.event else { return None };
+        let (request, preview, state, forbidden) = match &first.event {
+            Event::Held { request, preview } => (request, preview, State::Held, Vec::new()),
+            Event::Forbidden { request, preview, reasons } => {
+                (request, preview, State::Forbidden, reasons.clone())
+            }
+            _ => return None,
+        };
         Some(Change {
             request: (**request).clone(),
             preview: (**preview).clone(),
-            state: State::Held,
+            state,
+            forbidden,
+            adopted: None,
             opened: first.at,
             moved: first.at,
             ended: None,
@@ -179,7 +202,7 @@ impl Change {
     ///
     /// # Errors
     /// [`InvalidTransition`] for the first event that cannot follow; none for an empty list or
-    /// one that does not begin with [`Event::Held`].
+    /// one that begins with an event that opens no change.
     pub fn fold(events: &[Recorded]) -> Option<Result<Change, InvalidTransition>> {
         let (first, rest) = events.split_first()?;
         let change = Change::open(first)?;
@@ -194,7 +217,7 @@ impl Change {
         self.check(&recorded.event)?;
         let at = recorded.at;
         match &recorded.event {
-            Event::Held { .. } => {}
+            Event::Held { .. } | Event::Forbidden { .. } => {}
             Event::TrialTaken { restore_point } => {
                 self.trial = Some(restore_point.clone());
                 self.trial_failure = None;
@@ -208,6 +231,10 @@ impl Change {
                 self.rehearsal = None;
                 self.rehearsal_failure = Some(why.clone());
             }
+            Event::Adopted { adoption } => {
+                self.adopted = Some(adoption.clone());
+                self.state = State::Held;
+            }
             Event::Approved { approval } => self.approve(at, approval.clone()),
             Event::CoolingStopped { .. } => self.void_approvals(),
             Event::StandingEnded { standing, .. } => {
@@ -220,6 +247,7 @@ impl Change {
             }
             Event::Voided { preview, .. } => {
                 self.void_approvals();
+                self.void_adoption();
                 self.preview = (**preview).clone();
                 (self.trial, self.trial_failure) = (None, None);
                 (self.rehearsal, self.rehearsal_failure) = (None, None);
@@ -275,6 +303,13 @@ impl Change {
         self.cooling_since = None;
     }
 
+    /// Whoever adopted it signed for what was there: they look again.
+    fn void_adoption(&mut self) {
+        if self.adopted.take().is_some() {
+            self.state = State::Forbidden;
+        }
+    }
+
     fn roll_back(&mut self, at: Timestamp, abort: Abort, why: &str) {
         self.restore_point = None;
         self.state = State::Held;
@@ -297,17 +332,20 @@ impl Change {
         let committing =
             |n: &u32| matches!(&self.state, State::Committing { attempt, .. } if attempt == n);
         let may = match event {
-            Event::Held { .. } => false,
+            Event::Held { .. } | Event::Forbidden { .. } => false,
+            Event::Adopted { adoption } => {
+                self.state == State::Forbidden && adoption.subject == self.subject_digest()
+            }
             Event::TrialTaken { .. }
             | Event::TrialFailed { .. }
             | Event::Rehearsed { .. }
             | Event::RehearsalFailed { .. }
             | Event::CoolingStopped { .. }
-            | Event::CoolingRestarted { .. }
-            | Event::Voided { .. }
+            | Event::CoolingRestarted { .. } => held,
+            Event::Voided { .. }
             | Event::Rejected { .. }
             | Event::Withdrawn { .. }
-            | Event::Expired => held,
+            | Event::Expired => self.state.waits(),
             Event::StandingEnded { .. } => held || matches!(self.state, State::Running { .. }),
             Event::Approved { approval } => held && self.may_approve(approval),
             Event::Started { attempt, .. } => held && *attempt == self.attempts + 1,
@@ -330,11 +368,26 @@ impl Change {
         if may { Ok(()) } else { Err(self.refuses(event)) }
     }
 
-    /// One human, one seat; the sponsor only where the approval says that it is a
+    /// Whether this human answers for the change, and so is no peer: the agent's sponsor, and
+    /// whoever adopted it.
+    pub fn is_own_of(&self, human: &HumanName) -> bool {
+        *human == self.request.sponsor || self.adopter() == Some(human)
+    }
+
+    /// Who made it their own change.
+    pub fn adopter(&self) -> Option<&HumanName> {
+        self.adopted.as_ref().map(|adoption| &adoption.human)
+    }
+
+    /// On whose behalf it runs: who adopted it, or its agent's sponsor.
+    pub fn responsible(&self) -> &HumanName {
+        self.adopter().unwrap_or(&self.request.sponsor)
+    }
+
+    /// One human, one seat; who answers for it only where the approval says that it is a
     /// confirmation; only for what is there now.
     fn may_approve(&self, approval: &Approval) -> bool {
-        let sponsor = approval.human == self.request.sponsor;
-        sponsor == approval.confirms
+        self.is_own_of(&approval.human) == approval.confirms
             && approval.subject == self.subject_digest()
             && self.approvals.iter().all(|(_, earlier)| earlier.human != approval.human)
     }
@@ -342,6 +395,8 @@ impl Change {
     fn refuses(&self, event: &Event) -> InvalidTransition {
         let event = match event {
             Event::Held { .. } => "held",
+            Event::Forbidden { .. } => "forbidden",
+            Event::Adopted { .. } => "adopted",
             Event::TrialTaken { .. } | Event::TrialFailed { .. } => "given a trial restore point",
             Event::Rehearsed { .. } | Event::RehearsalFailed { .. } => "rehearsed",
             Event::Approved { .. } => "approved",
@@ -372,6 +427,7 @@ impl Change {
             change: self.request.number,
             requester: self.request.agent.clone(),
             sponsor: self.request.sponsor.clone(),
+            adopted: self.adopter().cloned(),
             identity: self.preview.identity.clone(),
             ceiling: self.preview.ceiling.clone(),
             reversibility: self.preview.reversibility.clone(),
@@ -414,18 +470,13 @@ impl Change {
         evidence
     }
 
-    /// What policy weighs beside the evidence.
-    pub fn facts(&self, partner: bool, solo: bool) -> Facts {
-        facts_of(&self.preview, partner, solo)
-    }
-
     /// Whether it was not decided in time.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
-        self.state == State::Held && now.duration_since(self.opened) >= REQUEST_LIFETIME
+        self.state.waits() && now.duration_since(self.opened) >= REQUEST_LIFETIME
     }
 }
 
-/// What policy weighs of a preview.
+/// What policy weighs of a preview, where nobody adopted it.
 pub fn facts_of(preview: &Preview, partner: bool, solo: bool) -> Facts {
     let roots = preview.radius.roots().count();
     Facts {

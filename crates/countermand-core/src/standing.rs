@@ -102,6 +102,9 @@ impl StandingSubject {
         if request.agent != self.requester || request.sponsor != self.sponsor {
             return no("it is of another agent or sponsor");
         }
+        if change.adopted.is_some() {
+            return no("a human adopted it: it is their own change, and is signed for itself");
+        }
         if request.shape != Some(self.shape) {
             return no("it asks something else");
         }

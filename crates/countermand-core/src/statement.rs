@@ -20,6 +20,8 @@ pub enum Act {
     Approve(ReviewSubject),
     /// Let later changes like this one run: see [`crate::standing`].
     ApproveStanding(StandingSubject),
+    /// Make what was forbidden to an agent the signer's own change: another human signs it too.
+    Adopt(ReviewSubject),
     /// Never let this change run.
     Reject {
         /// The change, as it was seen.
@@ -84,6 +86,7 @@ impl Act {
         match self {
             Act::Approve(_) => "approve",
             Act::ApproveStanding(_) => "approve_standing",
+            Act::Adopt(_) => "adopt",
             Act::Reject { .. } => "reject",
             Act::Restore { .. } => "restore",
             Act::TakeBack { .. } => "take_back",
@@ -104,6 +107,9 @@ pub struct ReviewSubject {
     pub requester: AgentName,
     /// On whose behalf.
     pub sponsor: HumanName,
+    /// Whose change it is, where a human adopted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<HumanName>,
     /// The exact thing that runs and what it touches.
     pub identity: Identity,
     /// The most it may do.

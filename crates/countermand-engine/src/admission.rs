@@ -64,6 +64,17 @@ pub enum Admission<T> {
     Refused(Refusal),
 }
 
+/// A forbidden request that is kept for a human to adopt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number.
+    pub change: ChangeNumber,
+    /// What it would do, as in [`Refusal::Held`].
+    pub summary: String,
+    /// Whose change it is by now.
+    pub adopted: Option<HumanName>,
+}
+
 /// Why a proposal does not flow. Each protocol says this in its own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -89,10 +100,12 @@ pub enum Refusal {
         /// Where it would flow if it did less: what was measured, against which limit.
         beyond: Vec<String>,
     },
-    /// No evidence would permit it.
+    /// No evidence would permit it to this agent.
     Forbidden {
         /// The policies' reasons.
         reasons: Vec<Reason>,
+        /// Where a human may do it: as what it is kept for them.
+        kept: Option<Kept>,
     },
     /// A human said no to exactly this less than a day ago.
     Rejected {

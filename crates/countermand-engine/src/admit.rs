@@ -1,6 +1,7 @@
 //! Admission: what flows gets its permit, what is held becomes a change, everything else stops.
 
 use crate::admission::{Admission, Caller, Proposal, Refusal};
+use crate::adopt::MAX_KEPT;
 use crate::authority::{Asked, unmeasured};
 use crate::batch::Flowed;
 use crate::engine::Engine;
@@ -14,7 +15,7 @@ use countermand_core::effect::Effect;
 use countermand_core::evidence::{Evidence, Facts};
 use countermand_core::limits::{Beyond, Limits};
 use countermand_core::name::{AgentName, TargetName};
-use countermand_core::policy::{Decision, Measured, Missing};
+use countermand_core::policy::{Decision, Measured, Missing, Reason};
 use countermand_core::preview::Preview;
 use countermand_core::request::{Request, RequestKey};
 use serde_json::{Value, json};
@@ -106,8 +107,8 @@ impl Engine {
         match decision {
             Decision::Allow { .. } => self.let_flow(&proposal, act).await,
             Decision::Forbid { reasons } => {
-                let refusal = Refusal::Forbidden { reasons };
-                (Admission::Refused(self.refused(&proposal, refusal).await), none)
+                let admission = self.forbid(&proposal, reasons).await;
+                (admission.unwrap_or_else(Admission::Refused), none)
             }
             Decision::Hold { .. } => {
                 let admission = self.hold(&proposal, &[]).await;
@@ -155,9 +156,7 @@ impl Engine {
         if !self.valid(&proposal.caller) {
             let policy = "countermand/credential".to_owned();
             let reason = "the agent's credential has ended".to_owned();
-            return Decision::Forbid {
-                reasons: vec![countermand_core::policy::Reason { policy, reason }],
-            };
+            return Decision::Forbid { reasons: vec![Reason { policy, reason }] };
         }
         self.decide_on(proposal, &proposal.actions, measured)
     }
@@ -243,7 +242,7 @@ impl Engine {
         }
     }
 
-    fn circuit(&self, proposal: &Proposal) -> Option<String> {
+    pub(crate) fn circuit(&self, proposal: &Proposal) -> Option<String> {
         let (agent, target) = (&proposal.caller.agent, &proposal.target);
         self.0.circuits.open(agent, target, self.0.clock.now())
     }
@@ -288,12 +287,12 @@ impl Engine {
         let preview = self.preview(proposal).await?;
         let decision = self.decide_measured(proposal, &preview, beyond);
         if let Decision::Forbid { reasons } = decision {
-            return Err(self.refused(proposal, Refusal::Forbidden { reasons }).await);
+            return Err(self.forbid_measured(proposal, reasons, preview, beyond).await);
         }
-        let change = self.open_change(proposal, key, preview, beyond).await?;
+        let change = self.open_change(proposal, key, preview, beyond, Vec::new()).await?;
         self.count_refusal(proposal);
         self.prepare(change.request.number);
-        Err(self.held(&change))
+        Err(self.still_open(&change))
     }
 
     /// What a request is told that was made before: nothing where it is a new one.
@@ -307,8 +306,8 @@ impl Engine {
         let since = change.ended.map_or(now, |ended| ended);
         let lately = now.duration_since(since) < DELIVERY_WINDOW && !change.delivered;
         match &change.state {
-            State::Held | State::Running { .. } | State::Committing { .. } => {
-                Err(self.held(change))
+            State::Forbidden | State::Held | State::Running { .. } | State::Committing { .. } => {
+                Err(self.still_open(change))
             }
             State::Executed(outcome) if lately => {
                 self.deliver(change, caller).await?;
@@ -348,7 +347,7 @@ impl Engine {
     }
 
     /// Nothing is measured for an agent that could not open a change.
-    fn may_open_more(&self, proposal: &Proposal) -> Result<(), Refusal> {
+    pub(crate) fn may_open_more(&self, proposal: &Proposal) -> Result<(), Refusal> {
         let agent = &proposal.caller.agent;
         let open = self.0.store.read(|rows| rows.open_of(agent));
         if open.map_err(|error| unavailable(&error))? < MAX_OPEN {
@@ -359,7 +358,7 @@ impl Engine {
     }
 
     /// Measures. Two at a time in one target, however many ask.
-    async fn preview(&self, proposal: &Proposal) -> Result<Preview, Refusal> {
+    pub(crate) async fn preview(&self, proposal: &Proposal) -> Result<Preview, Refusal> {
         let cannot = |why: String| Refusal::CannotJudge { why };
         let turns = self.0.previews.get(&proposal.target).map(Arc::clone);
         let _turn = match turns {
@@ -372,7 +371,7 @@ impl Engine {
         measured.map_err(|error| cannot(error.to_string()))
     }
 
-    fn decide_measured(
+    pub(crate) fn decide_measured(
         &self,
         proposal: &Proposal,
         preview: &Preview,
@@ -384,13 +383,15 @@ impl Engine {
         self.ask(&asked(proposal), &actions, measured, &facts, &Evidence::default())
     }
 
-    /// Opens the change, or joins the one that somebody opened meanwhile.
-    async fn open_change(
+    /// Opens the change, or joins the one that somebody opened meanwhile. `forbidden`: the policies
+    /// that forbid it to its agent, where it is only kept for a human to adopt.
+    pub(crate) async fn open_change(
         &self,
         proposal: &Proposal,
         key: RequestKey,
         preview: Preview,
         beyond: &[Beyond],
+        forbidden: Vec<Reason>,
     ) -> Result<Change, Refusal> {
         let (proposal, beyond) = (proposal.clone(), beyond.to_vec());
         let environment = self.0.installation.targets[&proposal.target].environment.clone();
@@ -400,6 +401,11 @@ impl Engine {
             }
             if tx.rows().open_of(&proposal.caller.agent)? >= MAX_OPEN {
                 let why = format!("agent `{}` has {MAX_OPEN} open changes", proposal.caller.agent);
+                return Err(StoreError::Refused(why));
+            }
+            let left = || tx.rows().kept_of(&proposal.caller.agent);
+            if !forbidden.is_empty() && left()? >= MAX_KEPT {
+                let why = format!("{MAX_KEPT} forbidden requests wait for humans");
                 return Err(StoreError::Refused(why));
             }
             let request = Request {
@@ -415,7 +421,11 @@ impl Engine {
                 session: proposal.caller.session,
                 beyond,
             };
-            let event = Event::Held { request: Box::new(request), preview: Box::new(preview) };
+            let (request, preview) = (Box::new(request), Box::new(preview));
+            let event = match forbidden {
+                none if none.is_empty() => Event::Held { request, preview },
+                reasons => Event::Forbidden { request, preview, reasons },
+            };
             tx.open_change(event, &proposal.payload, &proposal.caller.said)
         });
         let change = opened.await.map_err(|error| match error {
@@ -428,8 +438,14 @@ impl Engine {
         Ok(change)
     }
 
+    /// How a change that can still run is told to its requester: as refused, where it is not the
+    /// agent's to have.
+    fn still_open(&self, change: &Change) -> Refusal {
+        if change.forbidden.is_empty() { self.held(change) } else { self.forbidden(change) }
+    }
+
     /// How a held change is told to its requester.
-    pub(crate) fn held(&self, change: &Change) -> Refusal {
+    fn held(&self, change: &Change) -> Refusal {
         Refusal::Held {
             change: change.request.number,
             summary: change.preview.radius.summary(),

@@ -210,17 +210,30 @@ impl Engine {
         preview: &Preview,
         evidence: &Evidence,
     ) -> Decision {
+        self.judge_as(change, preview, evidence, change.adopter())
+    }
+
+    /// What policy says of a change now, as its agent's or as this human's own.
+    pub(crate) fn judge_as(
+        &self,
+        change: &Change,
+        preview: &Preview,
+        evidence: &Evidence,
+        adopter: Option<&HumanName>,
+    ) -> Decision {
         let request = &change.request;
-        let asked =
-            Asked { agent: &request.agent, sponsor: &request.sponsor, target: &request.target };
+        let sponsor = adopter.unwrap_or(&request.sponsor);
+        let asked = Asked { agent: &request.agent, sponsor, target: &request.target };
         let valid = |row: &AgentRow| {
             row.is_valid(self.0.clock.now()) && request.session.starts_with(&row.generation())
         };
-        if !self.authority().agent(&request.agent).is_some_and(valid) {
+        // A human's own change does not end with the agent's credential; with its agent's
+        // revocation it does, since policy knows no such agent then.
+        if adopter.is_none() && !self.authority().agent(&request.agent).is_some_and(valid) {
             return forbid(format!("the credential of agent `{}` has ended", request.agent));
         }
         let actions = self.measured(&request.target, &request.actions, preview);
-        let facts = self.facts(&request.target, preview);
+        let facts = Facts { adopted: adopter.is_some(), ..self.facts(&request.target, preview) };
         let measured = unmeasured(&request.actions, &request.beyond);
         self.ask(&asked, &actions, measured, &facts, evidence)
     }

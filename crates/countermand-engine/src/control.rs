@@ -180,6 +180,11 @@ pub enum PrepareAct {
         /// For how much.
         terms: StandingTerms,
     },
+    /// Make what was forbidden to an agent the signer's own change.
+    Adopt {
+        /// Which.
+        change: ChangeNumber,
+    },
     /// Reject a change.
     Reject {
         /// Which.
@@ -351,12 +356,15 @@ pub struct Status {
 pub struct ChangeLine {
     /// Its number.
     pub number: ChangeNumber,
-    /// `held`, `executed`, ….
+    /// `forbidden`, `held`, `executed`, ….
     pub state: String,
     /// Who asked.
     pub agent: AgentName,
     /// On whose behalf.
     pub sponsor: HumanName,
+    /// Whose change it is, where a human adopted it.
+    #[serde(default)]
+    pub adopted: Option<HumanName>,
     /// Of what.
     pub target: TargetName,
     /// `destroy schema billing: …`.

@@ -161,14 +161,16 @@ impl Engine {
         Ok(Some((change, fresh)))
     }
 
-    async fn fresh_preview(&self, change: &Change) -> Result<Preview, TargetError> {
+    /// What the target would do to it now.
+    pub(crate) async fn fresh_preview(&self, change: &Change) -> Result<Preview, TargetError> {
         let target = self.target_of(change).map_err(TargetError::Local)?;
         let stored = self.0.store.read(|rows| rows.payload(change.request.number));
         let stored = stored.map_err(|error| TargetError::Local(error.to_string()))?;
         target.preview(&stored.payload, &change.request.actions).await
     }
 
-    fn differences(&self, change: &Change, fresh: &Preview) -> Vec<String> {
+    /// How what is there now differs from what is signed, in words.
+    pub(crate) fn differences(&self, change: &Change, fresh: &Preview) -> Vec<String> {
         let mut words = change.preview.identity.differences(&fresh.identity);
         let counts = fresh.ceiling.rows.iter().map(|(table, row)| (table.clone(), row.measured));
         if let Err(exceeded) = change.preview.ceiling.admits(&counts.collect()) {

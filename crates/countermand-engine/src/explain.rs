@@ -94,8 +94,8 @@ impl Engine {
     fn explain_change(&self, change: &Change) -> Explanation {
         let request = &change.request;
         let decision = self.judge(change, &change.preview, &self.evidence(change));
-        let gone: BTreeSet<&HumanName> =
-            change.approvals.iter().map(|(_, approval)| &approval.human).collect();
+        let gone = change.approvals.iter().map(|(_, approval)| &approval.human);
+        let gone: BTreeSet<&HumanName> = gone.chain([&request.sponsor]).collect();
         let mut notes: Vec<String> = request.beyond.iter().map(ToString::to_string).collect();
         if change.state != State::Held {
             notes.push(format!(
@@ -104,7 +104,7 @@ impl Engine {
             ));
         }
         let asked =
-            Asked { agent: &request.agent, sponsor: &request.sponsor, target: &request.target };
+            Asked { agent: &request.agent, sponsor: change.responsible(), target: &request.target };
         let actions = self.measured(&request.target, &request.actions, &change.preview);
         Explanation {
             change: Some((request.number, change.state.word().to_owned())),
@@ -265,7 +265,9 @@ fn remedy(policy: &str) -> String {
         ["grant", "sponsor" | "adopted", _] => {
             "whoever keeps the configuration may widen what this sponsor's agents may do"
         }
-        ["floor", "critical" | "grant" | "network"] => "a human does this, not through an agent",
+        ["floor", "critical" | "grant" | "network"] => {
+            "a human may adopt it, once it was asked for: `countermand adopt N`"
+        }
         ["floor", "ten-resources"] => "propose it as several changes",
         ["floor", _] => "nothing that could be shown for it",
         ["countermand", _] => "let the agent in again, or mend what the reason says",

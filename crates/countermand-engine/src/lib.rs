@@ -7,6 +7,7 @@
 
 mod admission;
 mod admit;
+mod adopt;
 mod agents;
 mod authority;
 pub mod backup;
@@ -41,7 +42,7 @@ mod twins;
 mod view;
 mod weigh;
 
-pub use admission::{Admission, Caller, Proposal, Refusal};
+pub use admission::{Admission, Caller, Kept, Proposal, Refusal};
 pub use agents::ScramVerifier;
 pub use clock::Clock;
 pub use engine::{Engine, EngineError};

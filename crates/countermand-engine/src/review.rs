@@ -39,6 +39,15 @@ pub(crate) fn no<T>(why: impl Into<String>) -> Result<T, ReviewError> {
 pub(crate) const ONLY_VERIFIED_KEYS: &str = "in production only a user-verified security key counts: make one with `ssh-keygen -t \
      ed25519-sk -O verify-required -O application=ssh:countermand` and enrol it";
 
+/// Why this human is no peer for this change.
+pub(crate) fn own_words(change: &Change, human: &HumanName) -> String {
+    let why = match change.adopter() == Some(human) {
+        true => "adopted this change",
+        false => "is the sponsor of this change's agent",
+    };
+    format!("`{human}` {why}: another human approves it")
+}
+
 fn nobody(human: &HumanName) -> String {
     format!(
         "`{human}` is not a person of this installation, or does not count yet: who is new, or has \
@@ -104,6 +113,10 @@ impl Engine {
                 self.is_reviewable(&change)?;
                 let subject = self.standing_subject(&change, signer, terms)?;
                 (Act::ApproveStanding(subject), Some(change))
+            }
+            PrepareAct::Adopt { change } => {
+                let change = load(change)?;
+                (Act::Adopt(self.adoption_subject(&change, signer)?), Some(change))
             }
             PrepareAct::Reject { change, reason } => {
                 let change = load(change)?;
@@ -213,6 +226,7 @@ impl Engine {
         match statement.act.clone() {
             Act::Approve(subject) => self.approve(&statement, subject, signed, proof).await,
             Act::ApproveStanding(subject) => self.stand(&statement, subject, signed, proof).await,
+            Act::Adopt(subject) => self.adopt(&statement, subject, signed, proof).await,
             Act::Reject { subject, reason } => {
                 self.reject(&statement, &subject, reason, signed, proof).await
             }
@@ -283,11 +297,9 @@ impl Engine {
         if let Some(seat) = subject.seat.as_ref().filter(|seat| !groups.contains(*seat)) {
             return no(format!("`{human}` is not in group `{seat}`"));
         }
-        let is_sponsor = human == change.request.sponsor;
-        if is_sponsor && !self.people().is_solo() {
-            return no(format!(
-                "`{human}` is the sponsor of this change's agent: another human approves it"
-            ));
+        let is_own = change.is_own_of(&human);
+        if is_own && !self.people().is_solo() {
+            return no(own_words(change, &human));
         }
         let bare = ReviewSubject { seat: None, ..subject.clone() };
         if bare != change.subject() {
@@ -304,7 +316,7 @@ impl Engine {
             subject: change.subject_digest(),
             key: signed.key,
             user_verified: signed.user_verified,
-            confirms: is_sponsor,
+            confirms: is_own,
             standing: None,
         })
     }

@@ -55,6 +55,9 @@ impl Engine {
         if terms.runs == Some(0) {
             return no("a standing approval of no runs carries nothing");
         }
+        if example.adopted.is_some() {
+            return no(format!("change {number} is a human's own: it is signed for itself"));
+        }
         self.may_stand(example, signer)?;
         let rows = example.preview.ceiling.rows.iter();
         let mut ceiling: BTreeMap<_, _> =

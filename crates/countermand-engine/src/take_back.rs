@@ -37,7 +37,7 @@ impl Engine {
         }
         let signer = &statement.signer;
         let reviews = self.people().seats().contains_key(signer);
-        let alone = *signer == request.sponsor && !self.people().is_solo();
+        let alone = change.is_own_of(signer) && !self.people().is_solo();
         if overwrite && (!reviews || alone) {
             let why = "taking back over what changed since destroys: a reviewer who is not the \
                        sponsor signs it";

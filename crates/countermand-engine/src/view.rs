@@ -17,16 +17,21 @@ const SHOWN: u64 = 100;
 impl Engine {
     pub(crate) fn line(&self, change: &Change) -> ChangeLine {
         let request = &change.request;
-        let missing = if change.state == State::Held { self.missing(change) } else { Vec::new() };
+        let missing = match change.state {
+            State::Forbidden => vec!["a human who adopts it".to_owned()],
+            State::Held => self.missing(change).iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
         ChangeLine {
             number: request.number,
             state: change.state.word().to_owned(),
             agent: request.agent.clone(),
             sponsor: request.sponsor.clone(),
+            adopted: change.adopter().cloned(),
             target: request.target.clone(),
             summary: change.preview.radius.summary(),
             opened: change.opened,
-            missing: missing.iter().map(ToString::to_string).collect(),
+            missing,
         }
     }
 
@@ -104,7 +109,10 @@ impl Engine {
                 Ok(json!({ "change": line, "ended": ended, "underway": underway }).to_string())
             }
             AgentQuery::Withdraw(number) => {
-                self.own(caller, number).map_err(cannot)?;
+                let change = self.own(caller, number).map_err(cannot)?;
+                if let Some(human) = change.adopter() {
+                    return Err(cannot(format!("change {number} is {human}'s own by now")));
+                }
                 let by = format!("agent {}", caller.agent);
                 let done = self.withdraw(number, by).await;
                 done.map_err(|error| cannot(error.to_string()))?;
@@ -122,6 +130,10 @@ impl Engine {
 
 fn reasons(change: &Change, decision: &Decision) -> Vec<String> {
     let mut words: Vec<String> = change.request.beyond.iter().map(ToString::to_string).collect();
+    if change.state == State::Forbidden {
+        words.extend(change.forbidden.iter().map(ToString::to_string));
+        return words;
+    }
     match decision {
         Decision::Allow { .. } => {}
         Decision::Hold { reasons, .. } | Decision::Forbid { reasons } => {
@@ -161,7 +173,8 @@ fn ended(change: &Change) -> Option<String> {
     match &change.state {
         State::Failed(why) | State::InDoubt(why) => Some(why.clone()),
         State::Rejected { human, reason } => Some(format!("rejected by {human}: {reason}")),
-        State::Held | State::Running { .. } | State::Committing { .. } => None,
+        State::Forbidden | State::Held => None,
+        State::Running { .. } | State::Committing { .. } => None,
         other => Some(other.word().to_owned()),
     }
 }
@@ -169,6 +182,10 @@ fn ended(change: &Change) -> Option<String> {
 fn words(recorded: &Recorded) -> String {
     match &recorded.event {
         Event::Held { request, .. } => format!("held; asked by {}", request.agent),
+        Event::Forbidden { request, .. } => {
+            format!("forbidden to {}; kept for a human to adopt", request.agent)
+        }
+        Event::Adopted { adoption } => format!("adopted by {}", adoption.human),
         Event::TrialTaken { restore_point } => {
             format!("trial restore point taken and read back: {} bytes", restore_point.bytes)
         }

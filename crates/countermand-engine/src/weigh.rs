@@ -129,8 +129,9 @@ impl Engine {
         match self.decide_on(whole, &actions, Measured::Within) {
             Decision::Allow { .. } => {}
             Decision::Forbid { reasons } => {
-                let refusal = Refusal::Forbidden { reasons };
-                return Err(Admission::Refused(self.refused(whole, refusal).await));
+                let all = Proposal { actions, ..whole.clone() };
+                let admission = self.forbid(&all, reasons).await;
+                return Err(admission.unwrap_or_else(Admission::Refused));
             }
             Decision::Hold { .. } => {
                 let all = Proposal { actions, ..whole.clone() };

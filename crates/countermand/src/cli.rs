@@ -3,7 +3,7 @@
 mod changes;
 mod upkeep;
 
-pub use changes::{Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
+pub use changes::{Adopt, Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
 pub use upkeep::{
     Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy,
 };
@@ -63,6 +63,9 @@ pub enum Command {
     Changes(Changes),
     /// Approve a change: shows what it would do, asks for its numbers, signs
     Approve(Approve),
+    /// Make your own what was forbidden to an agent: shows it, asks for its numbers, signs; then
+    /// another human approves it
+    Adopt(Adopt),
     /// Reject a change; the agent is told why
     Reject(Reject),
     /// Approve beforehand what an agent asks again and again, such as a nightly job

@@ -36,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Agent(arguments) => agent::run(&global, arguments),
         Command::Changes(arguments) => changes::run(&global, arguments),
         Command::Approve(arguments) => review::approve(&global, arguments),
+        Command::Adopt(arguments) => review::adopt(&global, arguments),
         Command::Reject(arguments) => review::reject(&global, arguments),
         Command::Submit(arguments) => review::submit(&global, arguments),
         Command::Standing(arguments) => standing::run(&global, arguments),

@@ -146,15 +146,18 @@ fn check(
         return refuse("says something else than was asked for");
     }
     let shown = match (&parsed.act, asked, change) {
-        (Act::Approve(subject) | Act::Reject { subject, .. }, _, Some(change)) => {
-            is_of(subject, change)
-        }
+        (
+            Act::Approve(subject) | Act::Adopt(subject) | Act::Reject { subject, .. },
+            _,
+            Some(change),
+        ) => is_of(subject, change),
         (
             Act::ApproveStanding(subject),
             PrepareAct::ApproveStanding { terms, .. },
             Some(change),
         ) => is_like(subject, change, terms),
-        (Act::Approve(_) | Act::Reject { .. } | Act::ApproveStanding(_), ..) => false,
+        (Act::Approve(_) | Act::Adopt(_) | Act::Reject { .. }, ..)
+        | (Act::ApproveStanding(_), ..) => false,
         (Act::Restore { .. } | Act::TakeBack { .. }, ..)
         | (Act::AddAgent { .. } | Act::Thaw { .. }, ..)
         | (Act::ProposeConfiguration(_) | Act::ApproveConfiguration { .. }, ..) => true,
@@ -173,6 +176,7 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
                 && (subject.runs, subject.apart, subject.until) == (*runs, *apart, *until)
                 && seat.as_ref().is_none_or(|_| subject.seat == *seat)
         }
+        (Act::Adopt(subject), PrepareAct::Adopt { change }) => subject.change == *change,
         (Act::Reject { subject, reason }, PrepareAct::Reject { change, reason: asked }) => {
             subject.change == *change && reason == asked
         }
@@ -250,6 +254,7 @@ fn is_of(subject: &ReviewSubject, change: &ChangeView) -> bool {
         && unit_of(change).is_some()
         && subject.requester == change.line.agent
         && subject.sponsor == change.line.sponsor
+        && subject.adopted == change.line.adopted
         && subject.identity == change.preview.identity
         && subject.ceiling == change.preview.ceiling
         && subject.reversibility == change.preview.reversibility
@@ -387,6 +392,7 @@ mod tests {
                 change: change.line.number,
                 requester: change.line.agent.clone(),
                 sponsor: change.line.sponsor.clone(),
+                adopted: change.line.adopted.clone(),
                 identity: change.preview.identity.clone(),
                 ceiling: change.preview.ceiling.clone(),
                 reversibility: change.preview.reversibility.clone(),
@@ -418,6 +424,9 @@ mod tests {
         assert!(checked(&statement(&change, "bob"), &seated).is_err());
         let reject = PrepareAct::Reject { change: number, reason: "no".to_owned() };
         assert!(checked(&statement(&change, "bob"), &reject).is_err());
+        let mut adopted = sample();
+        adopted.line.adopted = Some("alice".parse().unwrap());
+        assert!(checked(&statement(&adopted, "bob"), &approve).is_err());
         let mut wider = sample();
         wider.preview.ceiling.rows.values_mut().for_each(|row| row.limit += 1);
         assert!(checked(&statement(&wider, "bob"), &approve).is_err());

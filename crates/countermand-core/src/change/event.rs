@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::name::{GroupName, HumanName, TargetName};
+use crate::policy::Reason;
 use crate::preview::{Counts, Preview};
 use crate::request::Request;
 use crate::standing::{Standing, StandingNumber};
@@ -113,6 +114,19 @@ pub struct Approval {
     /// Where it was given beforehand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
+}
+
+/// A human's word that what was forbidden to an agent is their own change from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// Who.
+    pub human: HumanName,
+    /// Digest of the subject that was signed: see [`super::Change::subject_digest`].
+    pub subject: Digest,
+    /// Fingerprint of the key that signed.
+    pub key: String,
+    /// Whether the signature shows that the human was verified by the key's own means.
+    pub user_verified: bool,
 }
 
 /// What happened to a change.
@@ -271,6 +285,20 @@ pub enum Event {
         human: HumanName,
         /// In words.
         why: String,
+    },
+    /// A request was forbidden to its agent, and kept: a human may adopt it.
+    Forbidden {
+        /// What was asked.
+        request: Box<Request>,
+        /// What was measured.
+        preview: Box<Preview>,
+        /// The policies that forbid it to the agent.
+        reasons: Vec<Reason>,
+    },
+    /// A human made it their own change.
+    Adopted {
+        /// The adoption.
+        adoption: Adoption,
     },
 }
 

@@ -5,7 +5,8 @@
 
 use super::wire;
 use bytes::{BufMut as _, BytesMut};
-use countermand_engine::Refusal;
+use countermand_core::policy::Reason;
+use countermand_engine::{Kept, Refusal};
 use std::fmt::Write as _;
 
 /// Held: it waits for evidence.
@@ -127,11 +128,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Said {
                      propose FILE; do not try another way.",
                 )
         }
-        Refusal::Forbidden { reasons } => {
-            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            Said::error(FORBIDDEN, format!("forbidden: {}", list(&reasons, "no grant permits it")))
-                .hint("No approval would permit this. Ask your sponsor; do not try another way.")
-        }
+        Refusal::Forbidden { reasons, kept } => forbidden(reasons, kept.as_ref()),
         Refusal::Rejected { change, by, reason } => {
             Said::error(FORBIDDEN, format!("change {change} was rejected by {by}: {reason}"))
                 .hint("The same request is refused for 24 hours. Ask your sponsor what to do.")
@@ -156,6 +153,28 @@ pub(super) fn refusal(refusal: &Refusal) -> Said {
         Refusal::Unavailable { why } => {
             Said::error(CANNOT_JUDGE, why).hint("Nothing was done. Try again later.")
         }
+    }
+}
+
+/// What is forbidden to the agent, whoever approves; and what a human may do about it.
+fn forbidden(reasons: &[Reason], kept: Option<&Kept>) -> Said {
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    let said =
+        Said::error(FORBIDDEN, format!("forbidden: {}", list(&reasons, "no grant permits it")));
+    let Some(Kept { change, summary, adopted }) = kept else {
+        return said
+            .hint("No approval would permit this. Ask your sponsor; do not try another way.");
+    };
+    let said = said.detail(format!("kept as change {change}: would {summary}"));
+    match adopted {
+        None => said.hint(format!(
+            "It is not yours to do. A human may adopt it: countermand adopt {change}. Ask your \
+             sponsor; do not try another way."
+        )),
+        Some(human) => said.hint(format!(
+            "It is not yours to do: {human} has adopted change {change}. Wait for them, and do not \
+             try another way."
+        )),
     }
 }
 

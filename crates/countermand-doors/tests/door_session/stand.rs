@@ -178,6 +178,7 @@ impl Gate for TestGate {
             Effect::Read | Effect::Write | Effect::Destroy | Effect::Opaque => self.hold(&proposal),
             Effect::Grant | Effect::Network => Admitted::Refused(Refusal::Forbidden {
                 reasons: vec![Reason { policy: "floor/grant".into(), reason: "never".into() }],
+                kept: None,
             }),
         };
         (admitted, ())

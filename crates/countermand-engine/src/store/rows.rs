@@ -1,7 +1,7 @@
 //! What is in the store, as the engine's own types.
 
 use super::{StoreError, Tx};
-use countermand_core::change::{Change, Recorded};
+use countermand_core::change::{Change, Recorded, State};
 use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::Grant;
 use countermand_core::request::{ChangeNumber, Payload, RequestKey};
@@ -139,6 +139,18 @@ impl<'a> Rows<'a> {
     pub(crate) fn open_of(&self, agent: &AgentName) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM change WHERE open = 1 AND agent = ?1";
         Ok(self.0.query_row(sql, [agent.as_str()], |row| row.get(0))?)
+    }
+
+    /// How many forbidden requests of an agent wait for a human to adopt them.
+    pub(crate) fn kept_of(&self, agent: &AgentName) -> Result<u64, StoreError> {
+        let sql = "SELECT number FROM change WHERE open = 1 AND agent = ?1";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let open = statement.query_map([agent.as_str()], |row| row.get(0).map(ChangeNumber))?;
+        let mut kept = 0;
+        for number in open.collect::<Result<Vec<_>, _>>()? {
+            kept += u64::from(self.change(number)?.state == State::Forbidden);
+        }
+        Ok(kept)
     }
 
     /// The number the next change gets.

@@ -189,8 +189,9 @@ impl Tx<'_> {
         said: &str,
     ) -> Result<Change, StoreError> {
         let recorded = Recorded { at: self.now, event };
-        let change = Change::open(&recorded)
-            .ok_or_else(|| StoreError::Unreadable("a change opens with `held`".into()))?;
+        let change = Change::open(&recorded).ok_or_else(|| {
+            StoreError::Unreadable("a change opens with `held` or `forbidden`".into())
+        })?;
         let texts: [(&str, &[u8]); 2] =
             [("payload", payload.body.as_bytes()), ("said", said.as_bytes())];
         let request = &change.request;

@@ -138,7 +138,7 @@ async fn a_critical_table_reached_by_another_name_is_forbidden() {
     world.let_in().await;
     let proposal = world.write(postgres::INSERT, "insert into a view").await;
     let (admission, _) = world.weigh(proposal, "public.ledger", 1).await;
-    let Admission::Refused(Refusal::Forbidden { reasons }) = admission else {
+    let Admission::Refused(Refusal::Forbidden { reasons, .. }) = admission else {
         panic!("it was not forbidden")
     };
     assert_eq!(reasons[0].policy, "floor/critical");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
+mod adopt;
 mod backup;
 mod configure;
 mod evidence;
@@ -220,7 +221,7 @@ async fn critical_in_the_radius_is_forbidden_though_the_request_does_not_name_it
     let tags = ["critical".to_owned()].into();
     world.prod.data.lock().unwrap().tags.insert("billing.costs".into(), tags);
     match world.ask("billing").await {
-        Admission::Refused(Refusal::Forbidden { reasons }) => {
+        Admission::Refused(Refusal::Forbidden { reasons, .. }) => {
             assert!(reasons.iter().any(|reason| reason.policy == "floor/critical"));
         }
         _ => panic!("it was not forbidden"),

@@ -44,6 +44,8 @@ pub(crate) struct Data {
     pub(crate) is_down: bool,
     /// What the run does more than its preview says.
     pub(crate) hidden_rows: u64,
+    /// A request names all that it touches.
+    pub(crate) all_are_roots: bool,
 }
 
 #[derive(Clone, Default)]
@@ -81,7 +83,8 @@ impl Memory {
         let lost = data.tables.iter().filter(|(table, _)| table.starts_with(root));
         let counts: Counts = lost.map(|(table, rows)| (table.clone(), *rows)).collect();
         for (table, rows) in &counts {
-            nodes.push(named(Object::new("table", table), false, Some(*rows)));
+            let root = data.all_are_roots;
+            nodes.push(named(Object::new("table", table), root, Some(*rows)));
         }
         let identity = Identity {
             target: self.name.parse().unwrap(),

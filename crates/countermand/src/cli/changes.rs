@@ -111,6 +111,16 @@ pub struct Approve {
     pub signer: Signer,
 }
 
+/// `adopt`
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// The change's number
+    pub change: u64,
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: Signer,
+}
+
 /// `reject`
 #[derive(Debug, Args)]
 pub struct Reject {

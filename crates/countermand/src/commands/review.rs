@@ -1,7 +1,7 @@
-//! `approve` and `reject`: a human's signed word on a change; `submit`: one that was signed elsewhere.
+//! `approve`, `adopt` and `reject`: a human's signed word on a change; `submit`: one that was signed elsewhere.
 
 use super::{done, signed};
-use crate::cli::{Approve, Global, Reject, Submit};
+use crate::cli::{Adopt, Approve, Global, Reject, Submit};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::sign::with_ending;
@@ -13,6 +13,13 @@ use std::path::Path;
 pub(super) fn approve(global: &Global, arguments: Approve) -> Result<Exit, Failure> {
     let Approve { change, seat, signer } = arguments;
     let act = PrepareAct::Approve { change: ChangeNumber(change), seat };
+    signed(global, &mut Client::connect(global)?, &signer, act)
+}
+
+/// Runs `adopt`.
+pub(super) fn adopt(global: &Global, arguments: Adopt) -> Result<Exit, Failure> {
+    let Adopt { change, signer } = arguments;
+    let act = PrepareAct::Adopt { change: ChangeNumber(change) };
     signed(global, &mut Client::connect(global)?, &signer, act)
 }
 

@@ -44,6 +44,9 @@ pub fn view(page: &mut Page, change: &ChangeView) {
     page.field("state", &state);
     page.field("target", &format!("{} ({})", line.target, change.environment));
     page.field("requested by", &format!("agent {} for {}", line.agent, line.sponsor));
+    if let Some(human) = &line.adopted {
+        page.field("adopted by", &format!("{human}, as their own change"));
+    }
     page.field("held since", &line.opened.to_string());
     if !change.said.is_empty() {
         let said = format!("\"{}\" (untrusted)", escape::line(&change.said));
@@ -181,6 +184,10 @@ fn beside(page: &mut Page, change: &ChangeView) {
     if let Some(until) = change.cools_until {
         page.field("cools until", &until.to_string());
     }
+    if change.line.state == "forbidden" {
+        let number = change.line.number;
+        page.field("adopted with", &format!("countermand adopt {number} --key KEY"));
+    }
     let missing = &change.line.missing;
     if !missing.is_empty() {
         let words = page.paint(Tone::Warning, &escape::line(&missing.join(", ")));
@@ -231,7 +238,7 @@ fn tone_of(state: &str) -> Tone {
     match state {
         "executed" | "restored" => Tone::Good,
         "held" | "running" | "committing" => Tone::Warning,
-        "failed" | "rejected" | "in doubt" => Tone::Danger,
+        "forbidden" | "failed" | "rejected" | "in doubt" => Tone::Danger,
         _ => Tone::Plain,
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn sample() -> ChangeView {
             state: "held".to_owned(),
             agent: "bot".parse().unwrap(),
             sponsor: "alice".parse().unwrap(),
+            adopted: None,
             target: "shop".parse().unwrap(),
             summary: preview.radius.summary(),
             opened,
