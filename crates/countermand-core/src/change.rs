@@ -374,6 +374,12 @@ impl Change {
         *human == self.request.sponsor || self.adopter() == Some(human)
     }
 
+    /// Whether its own human confirmed it, as they may in a solo installation: nobody else has
+    /// looked.
+    pub fn is_confirmed(&self) -> bool {
+        self.approvals.iter().any(|(_, approval)| approval.confirms)
+    }
+
     /// Who made it their own change.
     pub fn adopter(&self) -> Option<&HumanName> {
         self.adopted.as_ref().map(|adoption| &adoption.human)

@@ -57,6 +57,8 @@ pub enum Admission<T> {
         change: ChangeNumber,
         /// When it was executed.
         at: Timestamp,
+        /// In a solo installation: its own human confirmed it, and nobody else has looked.
+        confirmed: bool,
         /// What came of it.
         outcome: Outcome,
     },

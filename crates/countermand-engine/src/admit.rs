@@ -311,8 +311,8 @@ impl Engine {
             }
             State::Executed(outcome) if lately => {
                 self.deliver(change, caller).await?;
-                let outcome = outcome.clone();
-                Ok(Some(Admission::Done { change: number, at: since, outcome }))
+                let (confirmed, outcome) = (change.is_confirmed(), outcome.clone());
+                Ok(Some(Admission::Done { change: number, at: since, confirmed, outcome }))
             }
             State::Failed(why) if lately => {
                 self.deliver(change, caller).await?;

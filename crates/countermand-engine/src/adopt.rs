@@ -154,7 +154,7 @@ impl Engine {
                 change.state.word()
             ));
         }
-        if !self.people().get(human).is_some_and(|person| person.sponsors.is_some()) {
+        if self.people().get(human).is_none_or(|person| person.sponsors.is_none()) {
             return no(format!(
                 "`{human}` is no sponsor: who adopts a change needs a grant of their own, under \
                  [sponsors.{human}]"

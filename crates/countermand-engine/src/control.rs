@@ -373,6 +373,9 @@ pub struct ChangeLine {
     pub opened: Timestamp,
     /// What it waits for, in words.
     pub missing: Vec<String>,
+    /// In a solo installation: its own human confirmed it, and nobody else has looked.
+    #[serde(default)]
+    pub not_peer_reviewed: bool,
 }
 
 /// A change, whole.

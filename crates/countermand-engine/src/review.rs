@@ -150,6 +150,12 @@ impl Engine {
     /// A trial restore point comes before review. One that failed is tried again.
     fn is_reviewable(&self, change: &Change) -> Result<(), ReviewError> {
         let number = change.request.number;
+        if change.state == State::Forbidden {
+            return no(format!(
+                "change {number} is forbidden to its agent: a sponsor makes it their own first, \
+                 with `countermand adopt {number}`"
+            ));
+        }
         let lacks =
             change.trial.is_none() && change.preview.reversibility == Reversibility::Restorable;
         if change.state != State::Held || !lacks {

@@ -32,6 +32,7 @@ impl Engine {
             summary: change.preview.radius.summary(),
             opened: change.opened,
             missing,
+            not_peer_reviewed: change.is_confirmed(),
         }
     }
 

@@ -56,6 +56,19 @@ fn held() -> Recorded {
     Recorded { at: at(0), event }
 }
 
+/// The same request, forbidden to its agent.
+fn kept() -> Recorded {
+    let Recorded { at, event: Event::Held { request, preview } } = held() else { unreachable!() };
+    let reasons = vec![Reason { policy: "floor/critical".into(), reason: "never".into() }];
+    Recorded { at, event: Event::Forbidden { request, preview, reasons } }
+}
+
+fn adoption(change: &Change, by: &str) -> Event {
+    let subject = change.subject_digest();
+    let adoption = Adoption { human: human(by), subject, key: "k".into(), user_verified: true };
+    Event::Adopted { adoption }
+}
+
 fn approval(change: &Change, by: &str) -> Event {
     Event::Approved {
         approval: Approval {
@@ -199,8 +212,34 @@ fn more_rows_within_the_signed_ceiling_leave_the_approval_valid() {
     assert_eq!(change.subject_digest(), signed);
 }
 
+#[test]
+fn an_adoption_is_of_what_was_shown_and_ends_with_it() {
+    let change = Change::open(&kept()).unwrap();
+    assert!(refused(&change, approval(&change, "bob")), "nobody approves what nobody adopted");
+    let start = Event::Started { attempt: 1, preview: Box::new(preview(10)) };
+    assert!(refused(&change, start.clone()));
+    let seen = adoption(&change, "carol");
+    let moved = || Event::Voided { why: vec![], preview: Box::new(preview(11)) };
+    let change = step(change, 1, moved());
+    assert!(refused(&change, seen), "it is no longer what carol saw");
+    let own = step(change.clone(), 2, adoption(&change, "carol"));
+    assert!(refused(&own, adoption(&own, "dave")), "it is carol's");
+    assert_eq!(own.subject().adopted, Some(human("carol")), "whose it is, is signed too");
+    for peer in ["alice", "carol"] {
+        assert!(refused(&own, approval(&own, peer)), "{peer} is no peer");
+    }
+    let own = step(own.clone(), 3, approval(&own, "bob"));
+    assert_eq!(own.evidence(at(4), &seats()).peers, 1);
+    let back = step(own, 5, Event::Voided { why: vec![], preview: Box::new(preview(12)) });
+    assert_eq!((&back.state, back.adopter(), back.approvals.len()), (&State::Forbidden, None, 0));
+    assert!(refused(&back, start));
+    assert!(!back.is_overdue(at(24 * 3600 - 1)) && back.is_overdue(at(24 * 3600)));
+    let held = Change::open(&held()).unwrap();
+    assert!(refused(&held, adoption(&held, "carol")), "what is held needs nobody to adopt it");
+}
+
 fn any_event() -> impl Strategy<Value = u8> {
-    0u8..20
+    0u8..21
 }
 
 fn event_of(code: u8, change: &Change) -> Event {
@@ -236,6 +275,7 @@ fn event_of(code: u8, change: &Change) -> Event {
         15 => Event::RestoreBegun { human: human("bob"), overwrite: false },
         16 => Event::RestoreInDoubt { human: human("bob"), why: String::new() },
         17 => standing(change, "carol"),
+        20 => adoption(change, "carol"),
         18 => Event::StandingEnded { standing: StandingNumber(3), why: String::new() },
         _ => Event::CoolingRestarted { why: String::new() },
     }
@@ -244,10 +284,15 @@ fn event_of(code: u8, change: &Change) -> Event {
 proptest! {
     /// Whatever happens in whatever order: never executed twice, never executed without the
     /// intent recorded before, never moved after it was rejected.
+    /// Nor does anything run that is forbidden to its agent and nobody's own.
     #[test]
-    fn any_history_executes_at_most_once(codes in prop::collection::vec(any_event(), 0..60)) {
-        let mut change = Change::open(&held()).unwrap();
-        let mut history = vec![held()];
+    fn any_history_executes_at_most_once(
+        codes in prop::collection::vec(any_event(), 0..60),
+        forbidden: bool,
+    ) {
+        let first = if forbidden { kept() } else { held() };
+        let mut change = Change::open(&first).unwrap();
+        let mut history = vec![first];
         for code in codes {
             let recorded = Recorded { at: at(history.len() as i64), event: event_of(code, &change) };
             let before = change.clone();
@@ -268,6 +313,10 @@ proptest! {
                 Err(_) => prop_assert_eq!(&before, &change),
             }
             prop_assert!(change.executions <= 1);
+            let waits = matches!(change.state, State::Forbidden);
+            prop_assert!(!waits || (change.adopted.is_none() && change.approvals.is_empty()));
+            let ran = change.attempts > before.attempts;
+            prop_assert!(!ran || !forbidden || change.adopted.is_some());
             let taken_back = matches!(change.state, State::Executed(_) | State::Restored(_));
             prop_assert!(change.restoring.is_none() || taken_back);
         }

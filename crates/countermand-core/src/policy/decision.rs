@@ -102,7 +102,7 @@ impl std::fmt::Display for Missing {
             Missing::Trial => f.write_str("a trial restore point"),
             Missing::Verified => f.write_str("a verified restore point"),
             Missing::Rehearsal => f.write_str("a rehearsal in staging"),
-            Missing::Confirmation => f.write_str("confirmation by its sponsor"),
+            Missing::Confirmation => f.write_str("confirmation by its sponsor, not peer-reviewed"),
         }
     }
 }

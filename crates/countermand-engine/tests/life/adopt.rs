@@ -358,6 +358,9 @@ async fn alone_it_is_confirmed_cools_ten_times_as_long_and_says_so() {
     let done = world.until(number, |change| change.line.state == "executed").await;
     assert!(done.approvals[0].contains("confirmed by its sponsor, not peer-reviewed"));
     assert!(done.history.iter().any(|(_, words)| words.contains("not peer-reviewed")));
+    assert!(done.line.not_peer_reviewed);
+    let told = world.ask("billing").await;
+    assert!(matches!(told, Admission::Done { confirmed: true, .. }), "the agent hears it too");
 }
 
 #[tokio::test]

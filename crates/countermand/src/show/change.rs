@@ -27,7 +27,7 @@ pub fn list(page: &mut Page, changes: &[ChangeLine]) {
         }
         table.row(vec![
             (Tone::Plain, change.number.to_string()),
-            (tone_of(&change.state), change.state.clone()),
+            (tone_of(&change.state), state(change)),
             (Tone::Plain, change.agent.to_string()),
             (Tone::Plain, change.target.to_string()),
             (Tone::Plain, words),
@@ -39,7 +39,7 @@ pub fn list(page: &mut Page, changes: &[ChangeLine]) {
 /// One change, whole: what a reviewer reads before they sign, and anyone afterwards.
 pub fn view(page: &mut Page, change: &ChangeView) {
     let line = &change.line;
-    let state = page.paint(tone_of(&line.state), &line.state);
+    let state = page.paint(tone_of(&line.state), &state(line));
     page.heading(&format!("Change {}", line.number));
     page.field("state", &state);
     page.field("target", &format!("{} ({})", line.target, change.environment));
@@ -47,7 +47,8 @@ pub fn view(page: &mut Page, change: &ChangeView) {
     if let Some(human) = &line.adopted {
         page.field("adopted by", &format!("{human}, as their own change"));
     }
-    page.field("held since", &line.opened.to_string());
+    let kept = line.state == "forbidden";
+    page.field(if kept { "kept since" } else { "held since" }, &line.opened.to_string());
     if !change.said.is_empty() {
         let said = format!("\"{}\" (untrusted)", escape::line(&change.said));
         page.field("client says", &said);
@@ -66,7 +67,7 @@ pub fn view(page: &mut Page, change: &ChangeView) {
 pub fn of_agent(page: &mut Page, view: &AgentView) {
     let line = &view.change;
     page.heading(&format!("Change {}", line.number));
-    let state = page.paint(Tone::Heading, &escape::line(&line.state));
+    let state = page.paint(Tone::Heading, &escape::line(&state(line)));
     page.field("state", &state);
     page.field("target", line.target.as_str());
     page.field("it would", &escape::line(&line.summary));
@@ -78,6 +79,12 @@ pub fn of_agent(page: &mut Page, view: &AgentView) {
     if let Some(ended) = &view.ended {
         page.field("ended", &escape::line(ended));
     }
+}
+
+/// Where it stands; and where nobody but its own human has looked, that too.
+fn state(line: &ChangeLine) -> String {
+    let confirmed = ", confirmed by its sponsor, not peer-reviewed";
+    format!("{}{}", line.state, if line.not_peer_reviewed { confirmed } else { "" })
 }
 
 fn radius(page: &mut Page, change: &ChangeView) {
@@ -162,8 +169,12 @@ pub fn reversibility(page: &mut Page, reversibility: &Reversibility) {
 
 fn beside(page: &mut Page, change: &ChangeView) {
     page.heading("Evidence");
+    let forbidden = change.line.state == "forbidden";
     for reason in &change.reasons {
-        page.field("held because", &escape::line(reason));
+        page.field(
+            if forbidden { "forbidden because" } else { "held because" },
+            &escape::line(reason),
+        );
     }
     match &change.trial {
         Some(trial) => {
@@ -184,7 +195,7 @@ fn beside(page: &mut Page, change: &ChangeView) {
     if let Some(until) = change.cools_until {
         page.field("cools until", &until.to_string());
     }
-    if change.line.state == "forbidden" {
+    if forbidden {
         let number = change.line.number;
         page.field("adopted with", &format!("countermand adopt {number} --key KEY"));
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod adopt;
 mod asked;
 mod authenticator;
 mod backup;

@@ -37,7 +37,7 @@ pub enum Admitted<P> {
     Done {
         /// The change it was.
         change: ChangeNumber,
-        /// When it was executed.
+        /// When it was executed, in words; and where nobody but its own human has looked, that too.
         at: String,
         /// What came of it.
         outcome: Outcome,
@@ -51,8 +51,10 @@ impl<T> From<Admission<T>> for Admitted<Permit<T>> {
         match admission {
             Admission::Allowed(permit) => Admitted::Allowed(permit),
             Admission::UpToCommit { permit, limits } => Admitted::UpToCommit { permit, limits },
-            Admission::Done { change, at, outcome } => {
-                Admitted::Done { change, at: at.to_string(), outcome }
+            Admission::Done { change, at, confirmed, outcome } => {
+                let alone = ", confirmed by its sponsor, not peer-reviewed";
+                let at = format!("{at}{}", if confirmed { alone } else { "" });
+                Admitted::Done { change, at, outcome }
             }
             Admission::Refused(refusal) => Admitted::Refused(refusal),
         }

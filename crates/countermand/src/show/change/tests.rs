@@ -79,6 +79,7 @@ pub(crate) fn sample() -> ChangeView {
             summary: preview.radius.summary(),
             opened,
             missing: vec!["1 approval (dba)".to_owned(), EVIL.to_owned()],
+            not_peer_reviewed: false,
         },
         version: 3,
         environment: "staging".parse().unwrap(),
