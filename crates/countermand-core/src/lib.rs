@@ -14,6 +14,7 @@ pub mod limits;
 pub mod name;
 pub mod policy;
 pub mod preview;
+pub mod probation;
 pub mod radius;
 pub mod request;
 pub mod standing;

@@ -6,6 +6,7 @@ use crate::authority::{Asked, unmeasured};
 use crate::batch::Flowed;
 use crate::engine::Engine;
 use crate::permit::Permit;
+use crate::probation;
 use crate::store::StoreError;
 use crate::weigh::Receipt;
 use countermand_core::action::Action;
@@ -13,7 +14,7 @@ use countermand_core::change::{Change, DELIVERY_WINDOW, Event, REJECTION_LIFETIM
 use countermand_core::digest::Digest;
 use countermand_core::effect::Effect;
 use countermand_core::evidence::{Evidence, Facts};
-use countermand_core::limits::{Beyond, Limits};
+use countermand_core::limits::Beyond;
 use countermand_core::name::{AgentName, TargetName};
 use countermand_core::policy::{Decision, Measured, Missing, Reason};
 use countermand_core::preview::Preview;
@@ -68,11 +69,12 @@ impl Engine {
         let said: String = said.chars().take(SAID).collect();
         let said_too = said.clone();
         let sponsor = row.sponsor.clone();
-        self.0
-            .store
-            .write(move |tx| tx.append("session.opened", &body, &[("said", said_too.as_bytes())]))
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let (seen, by, told) = (name.clone(), row.sponsor.clone(), self.has_probation());
+        let opened = self.0.store.write(move |tx| {
+            tx.append("session.opened", &body, &[("said", said_too.as_bytes())])?;
+            probation::seen(tx, &seen, &by, told)
+        });
+        opened.await.map_err(|error| unavailable(&error))?;
         Ok(Caller { agent: name, sponsor, session, said })
     }
 
@@ -229,28 +231,30 @@ impl Engine {
             members.insert("refused".into(), json!(true));
         }
         self.0.batch.push(Flowed { what, text: recorded(&proposal.payload.text) });
-        self.count_refusal(proposal);
+        self.count_refusal(proposal).await;
         refusal
     }
 
     /// One more no to this agent; the circuit opens where there were many.
-    fn count_refusal(&self, proposal: &Proposal) {
+    async fn count_refusal(&self, proposal: &Proposal) {
         let (agent, target) = (&proposal.caller.agent, &proposal.target);
         if self.0.circuits.refused(agent, target, self.0.clock.now()) {
             let what = json!({ "circuit": "opened", "agent": agent, "target": target });
             self.0.batch.push(Flowed { what, text: String::new() });
+            let (agent, told) = (agent.clone(), self.has_probation());
+            let noted = self
+                .0
+                .store
+                .write(move |tx| probation::at_fault(tx, &agent, "its circuit opened", told));
+            if let Err(error) = noted.await {
+                tracing::error!(%error, "an agent's fault could not be noted");
+            }
         }
     }
 
     pub(crate) fn circuit(&self, proposal: &Proposal) -> Option<String> {
         let (agent, target) = (&proposal.caller.agent, &proposal.target);
         self.0.circuits.open(agent, target, self.0.clock.now())
-    }
-
-    /// How much this agent may change in this target without asking.
-    pub(crate) fn limits(&self, agent: &AgentName, target: &TargetName) -> Limits {
-        let placement = self.0.installation.targets.get(target);
-        placement.map(|placement| placement.limits_for(agent)).unwrap_or_default()
     }
 
     /// Joins the open change of this request, tells how its last one ended, or opens one.
@@ -272,7 +276,9 @@ impl Engine {
         }
         if !proposal.approvable {
             let summary = by_name(proposal);
-            let refusal = Refusal::HeldUnit { summary, beyond: words(beyond) };
+            let (agent, target) = (&proposal.caller.agent, &proposal.target);
+            let beyond = self.beyond_words(agent, target, beyond);
+            let refusal = Refusal::HeldUnit { summary, beyond };
             return Err(self.refused(proposal, refusal).await);
         }
         if let Some(why) = self.circuit(proposal) {
@@ -290,7 +296,7 @@ impl Engine {
             return Err(self.forbid_measured(proposal, reasons, preview, beyond).await);
         }
         let change = self.open_change(proposal, key, preview, beyond, Vec::new()).await?;
-        self.count_refusal(proposal);
+        self.count_refusal(proposal).await;
         self.prepare(change.request.number);
         Err(self.still_open(&change))
     }
@@ -446,10 +452,11 @@ impl Engine {
 
     /// How a held change is told to its requester.
     fn held(&self, change: &Change) -> Refusal {
+        let request = &change.request;
         Refusal::Held {
-            change: change.request.number,
+            change: request.number,
             summary: change.preview.radius.summary(),
-            beyond: words(&change.request.beyond),
+            beyond: self.beyond_words(&request.agent, &request.target, &request.beyond),
             missing: self.missing(change),
             underway: self.underway(change),
             // Where that cannot be seen, nobody waits for it.
@@ -500,10 +507,6 @@ pub(crate) fn for_agents(why: &str) -> String {
         Some(code) => format!("SQLSTATE {code}; reviewers see its words"),
         None => "reviewers see why".to_owned(),
     }
-}
-
-fn words(beyond: &[Beyond]) -> Vec<String> {
-    beyond.iter().map(Beyond::to_string).collect()
 }
 
 fn asked(proposal: &Proposal) -> Asked<'_> {

@@ -5,7 +5,7 @@ use countermand_core::change::{Outcome, RestorePoint};
 use countermand_core::configuration::Configuration;
 use countermand_core::digest::Digest;
 use countermand_core::name::{AgentName, EnvironmentName, HumanName, TargetName};
-use countermand_core::policy::World;
+use countermand_core::policy::{Grant, World};
 use countermand_core::preview::{Counts, Preview};
 use countermand_core::request::ChangeNumber;
 use countermand_core::standing::{StandingNumber, StandingSubject};
@@ -83,6 +83,13 @@ pub enum Command {
     },
     /// The agents.
     Agents,
+    /// What agents may do and what they did.
+    AgentReport {
+        /// Whose; of all whose credential is good where it is left out.
+        agent: Option<AgentName>,
+        /// From then on.
+        since: Timestamp,
+    },
     /// The standing approvals.
     Standings,
     /// Ends a standing approval now. Needs no signature.
@@ -211,7 +218,7 @@ pub enum PrepareAct {
         /// Its name.
         agent: AgentName,
         /// What it may do; a subset of what its sponsor may.
-        grant: countermand_core::policy::Grant,
+        grant: Grant,
         /// Seconds until its credential ends.
         lifetime: u64,
     },
@@ -280,6 +287,11 @@ pub enum Reply {
     Agents {
         /// By name.
         agents: Vec<AgentLine>,
+    },
+    /// See [`Command::AgentReport`].
+    AgentReports {
+        /// By name.
+        agents: Vec<AgentReport>,
     },
     /// See [`Command::Configurations`].
     Configurations {
@@ -456,6 +468,29 @@ pub struct AgentLine {
     pub expires: Timestamp,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Where it is on probation, and until when; without a time where it was never seen.
+    #[serde(default)]
+    pub probation: BTreeMap<TargetName, Option<Timestamp>>,
+}
+
+/// What an agent may do, beside what it did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// Whose.
+    pub agent: AgentName,
+    /// Who answers for it.
+    pub sponsor: HumanName,
+    /// What it did was counted from then on.
+    pub since: Timestamp,
+    /// What it may do.
+    pub granted: Grant,
+    /// How often it used which verb, by target: what flowed, and changes of its own that were
+    /// executed.
+    pub used: BTreeMap<TargetName, BTreeMap<String, u64>>,
+    /// What of the grant it did not use.
+    pub unused: Grant,
+    /// What would have been enough, where that is less. Empty: it did nothing.
+    pub tighter: Option<Grant>,
 }
 
 /// A standing approval in a list.

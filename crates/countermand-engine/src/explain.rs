@@ -141,7 +141,7 @@ impl Engine {
         )];
         let worst = Effect::worst(actions.iter().map(Action::effect));
         let flows = |decision: &Decision| matches!(decision, Decision::Allow { .. });
-        let limits = placement.limits_for(agent);
+        let limits = self.limits(agent, target);
         let within = format!(
             "{} rows in a transaction and {} in an hour",
             limits.rows, limits.rows_per_hour

@@ -7,6 +7,7 @@ use countermand_core::name::{
     AgentName, EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
 };
 use countermand_core::policy::Grant;
+use countermand_core::probation::Probation;
 use ssh_key::PublicKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub struct Placement {
     pub limits: Limits,
     /// The same for single agents.
     pub limits_of: BTreeMap<AgentName, Limits>,
+    /// How much less for an agent that is new, or was told no.
+    pub probation: Option<Probation>,
 }
 
 impl Placement {

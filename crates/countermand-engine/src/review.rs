@@ -4,6 +4,7 @@ use crate::agents;
 use crate::control::{PrepareAct, Reply, Scope};
 use crate::engine::Engine;
 use crate::people::{self, Signed};
+use crate::probation;
 use crate::standing;
 use crate::store::{AgentRow, StoreError};
 use countermand_core::change::{Approval, Change, Event, State};
@@ -339,10 +340,14 @@ impl Engine {
         let human = statement.signer.clone();
         let words = format!("change {number} is rejected by {human}");
         let event = Event::Rejected { human: human.clone(), reason, key: signed.key };
-        let spent = Spent::of(statement);
+        let (spent, told) = (Spent::of(statement), self.has_probation());
         let rejected = self.0.store.write(move |tx| {
             spent.take(tx)?;
-            tx.record(number, event, &proof)?;
+            let change = tx.record(number, event, &proof)?;
+            if change.adopted.is_none() {
+                let why = format!("change {number} was rejected");
+                probation::at_fault(tx, &change.request.agent, &why, told)?;
+            }
             standing::end_carriers(tx, number, &human)
         });
         rejected.await?;
@@ -462,6 +467,7 @@ impl Engine {
             if !tx.revoke_agent(&name)? {
                 return Err(StoreError::Refused(format!("there is no agent `{name}`")));
             }
+            tx.forget_conduct(&name)?;
             tx.append("agent.revoked", &json!({ "agent": name, "by": by }), &[])
         });
         revoked.await?;

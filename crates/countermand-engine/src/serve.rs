@@ -69,6 +69,13 @@ impl Engine {
                 self.stop_configuration(number, by, reason).await?
             }
             Command::Agents => Reply::Agents { agents: self.agent_lines() },
+            Command::AgentReport { agent, since } => {
+                self.flush_batch().await;
+                let engine = self.clone();
+                let told = move || engine.report(agent.as_ref(), since);
+                let told = tokio::task::spawn_blocking(told).await;
+                told.map_err(|_| StoreError::Stopped)??
+            }
             Command::Standings => Reply::Standings { standings: self.standing_lines()? },
             Command::EndStanding { standing } => self.end_standing(standing, by).await?,
             Command::RevokeAgent { agent } => self.revoke(agent, by).await?,
@@ -143,6 +150,7 @@ impl Engine {
             ),
             expires: row.expires,
             revoked: row.revoked,
+            probation: self.probations(&row.name),
         };
         authority.agents().map(line).collect()
     }

@@ -4,6 +4,7 @@
 //! commits them together, so that durability costs one sync for many. What a job returns is
 //! given out only after that commit.
 
+mod conduct;
 mod configuration;
 mod flows;
 mod rows;

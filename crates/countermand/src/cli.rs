@@ -9,6 +9,7 @@ pub use upkeep::{
 };
 
 use crate::exit::EXIT_CODES;
+use crate::moment::Moment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use countermand_core::effect::Effect;
 use countermand_core::name::{AgentName, HumanName, TargetName};
@@ -138,6 +139,14 @@ pub enum Agent {
     },
     /// The agents
     List,
+    /// What agents may do beside what they did, and the grant that would have been enough
+    Report {
+        /// Whose [default: all whose credential is good]
+        name: Option<AgentName>,
+        /// From then on: `30d` ago, `10:40` today, or `2026-01-31T10:40:00Z`
+        #[arg(long, default_value = "30d", value_name = "WHEN")]
+        since: Moment,
+    },
     /// End an agent's credential now; needs no signature
     Revoke {
         /// Whose.

@@ -1,6 +1,7 @@
 //! The commands: one module each, or one for those that belong together.
 
 mod agent;
+mod agent_report;
 mod changes;
 mod config;
 mod doctor;

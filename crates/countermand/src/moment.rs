@@ -29,12 +29,11 @@ impl FromStr for Moment {
         if let (true, Ok(time)) = (clock && text.contains(':'), text.parse()) {
             return Ok(Moment::Today(time));
         }
-        match text.parse::<SignedDuration>() {
-            Ok(ago) if !clock => Ok(Moment::Ago(ago.abs())),
-            _ => {
-                Err("say it as `10:40` today, `30m` or `2h` ago, or `2026-01-31T10:40:00Z`".into())
-            }
-        }
+        let days = jiff::SpanRelativeTo::days_are_24_hours();
+        let ago = text.parse::<jiff::Span>().ok().and_then(|span| span.to_duration(days).ok());
+        ago.filter(|_| !clock).map(|ago| Moment::Ago(ago.abs())).ok_or_else(|| {
+            "say it as `10:40` today, `30m`, `2h` or `30d` ago, or `2026-01-31T10:40:00Z`".into()
+        })
     }
 }
 
@@ -122,6 +121,7 @@ mod tests {
             ("2h", "2026-01-31T00:30:00Z"),
             ("1h 30m", "2026-01-31T01:00:00Z"),
             ("30m ago", "2026-01-31T02:00:00Z"),
+            ("30d", "2026-01-01T02:30:00Z"),
             ("2026-01-30T10:40:00Z", "2026-01-30T10:40:00Z"),
             ("2026-01-30T10:40:00+09:00", "2026-01-30T01:40:00Z"),
         ] {

@@ -69,6 +69,7 @@ fn what_takes_away_tightens_and_everything_else_loosens() {
         ("/targets/prod/writes/rows", json!(101)),
         ("/targets/prod/writes", Value::Null),
         ("/targets/prod/writes/roots", json!(1)),
+        ("/targets/prod/probation", json!({ "days": 7, "share": 4 })),
         ("/targets/prod/what_nobody_knows", json!(1)),
         ("/targets/second", json!({ "host": "db" })),
         ("/targets/prod", Value::Null),

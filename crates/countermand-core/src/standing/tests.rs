@@ -1,6 +1,6 @@
 use super::*;
 use crate::action::{Action, Object};
-use crate::change::{Event, Recorded};
+use crate::change::{Adoption, Event, Recorded};
 use crate::preview::{Ceiling, Counts, Estimates};
 use crate::radius::BlastRadius;
 use crate::request::{Payload, Request, RequestKey};
@@ -72,15 +72,21 @@ fn other_rows_within_the_ceiling_are_carried() {
     assert!(subject().admits(&change(101)).unwrap_err().contains("100 were signed for"));
 }
 
+fn adoption() -> Adoption {
+    let (human, subject) = ("alice".parse().unwrap(), Digest::of(&1));
+    Adoption { human, subject, key: "k".into(), user_verified: true }
+}
+
 /// One way in which a change is not what was signed for.
 type Difference = fn(&mut Change);
 
 #[test]
 fn whatever_else_differs_is_not_carried() {
-    let differences: [Difference; 14] = [
+    let differences: [Difference; 15] = [
         |c| c.request.number = ChangeNumber(7),
         |c| c.request.agent = "bot2".parse().unwrap(),
         |c| c.request.sponsor = "bob".parse().unwrap(),
+        |c| c.adopted = Some(adoption()),
         |c| c.request.shape = Some(Digest::of(&"delete from a where d > ?")),
         |c| c.request.shape = None,
         |c| c.preview.identity.target = "other".parse().unwrap(),

@@ -4,7 +4,7 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 const TABLES: &str = "
 CREATE TABLE leaf (idx INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
@@ -79,6 +79,12 @@ CREATE UNIQUE INDEX configuration_waits ON configuration ((1))
 CREATE TABLE fingerprint (target TEXT PRIMARY KEY, said TEXT NOT NULL) STRICT;
 ";
 
+/// Since when each agent has been without fault: first seen under its sponsor, or last told no.
+const CONDUCT: &str = "
+CREATE TABLE conduct (
+    agent TEXT PRIMARY KEY, sponsor TEXT NOT NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
 /// Opens the writing connection: durable commits, and nobody else writes.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
@@ -93,7 +99,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     // What each version added to the one before it.
-    let added = [TABLES, FLOWS, MINUTES, STANDINGS, CONFIGURATIONS];
+    let added = [TABLES, FLOWS, MINUTES, STANDINGS, CONFIGURATIONS, CONDUCT];
     let missing = usize::try_from(version).ok().and_then(|known| added.get(known..));
     match missing {
         Some([]) => {}

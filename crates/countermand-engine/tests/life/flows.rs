@@ -27,7 +27,7 @@ impl World {
         self.engine.weigh(weighing, vec![receipt], ()).await
     }
 
-    async fn flows(&self, body: &str, rows: u64) -> Result<(), Refusal> {
+    pub(crate) async fn flows(&self, body: &str, rows: u64) -> Result<(), Refusal> {
         let proposal = self.write(postgres::UPDATE, body).await;
         match self.weigh(proposal, "public.orders", rows).await {
             (Admission::Allowed(_), receipt) => {

@@ -9,6 +9,8 @@ mod evidence;
 mod flows;
 mod freeze;
 mod memory;
+mod probation;
+mod report;
 mod standing;
 mod take_back;
 mod twins;

@@ -60,6 +60,7 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         partner: partner.map(|partner| partner.parse().unwrap()),
         limits: countermand_core::limits::Limits::default(),
         limits_of: BTreeMap::new(),
+        probation: None,
     };
     let mut installation = Installation {
         name: "test".parse().unwrap(),

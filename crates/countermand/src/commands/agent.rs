@@ -1,12 +1,14 @@
 //! `agent`: let agents in, see them, end their credentials.
 
-use super::{done, json, signed};
+use super::{agent_report, done, json, signed};
 use crate::cli::{Agent, Global};
 use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
 use crate::show::{Align, Page, Table, Tone, escape};
+use countermand_core::name::TargetName;
 use countermand_core::policy::Grant;
 use countermand_engine::control::{AgentLine, Command, PrepareAct, Reply};
+use jiff::Timestamp;
 
 /// Runs `agent`.
 pub(super) fn run(global: &Global, arguments: Agent) -> Result<Exit, Failure> {
@@ -31,6 +33,7 @@ pub(super) fn run(global: &Global, arguments: Agent) -> Result<Exit, Failure> {
             }
             Ok(Exit::Done)
         }
+        Agent::Report { name, since } => agent_report::run(global, &mut client, name, since),
         Agent::Revoke { name } => {
             let reply = client.ask(&Command::RevokeAgent { agent: name })?;
             done(&reply, global.json)
@@ -47,6 +50,7 @@ fn show_list(agents: &[AgentLine]) {
             ("agent", Align::Left),
             ("sponsor", Align::Left),
             ("credential ends", Align::Left),
+            ("on probation", Align::Left),
             ("may", Align::Left),
         ]);
         for agent in agents {
@@ -58,10 +62,23 @@ fn show_list(agents: &[AgentLine]) {
                 (Tone::Plain, agent.agent.to_string()),
                 (Tone::Plain, agent.sponsor.to_string()),
                 ends,
+                (Tone::Warning, probation(agent)),
                 (Tone::Plain, escape::line(&agent.grant)),
             ]);
         }
         table.put(&mut page);
     }
     page.print();
+}
+
+/// `shop until 2026-01-08T00:00:00Z`, or nothing.
+fn probation(agent: &AgentLine) -> String {
+    if agent.revoked {
+        return String::new();
+    }
+    let on = |(target, until): (&TargetName, &Option<Timestamp>)| match until {
+        Some(until) => format!("{target} until {until:.0}"),
+        None => format!("{target}, from its first session"),
+    };
+    agent.probation.iter().map(on).collect::<Vec<_>>().join(", ")
 }

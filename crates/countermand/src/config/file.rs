@@ -5,6 +5,7 @@ use countermand_core::limits::Limits as WriteLimits;
 use countermand_core::name::{
     AgentName, EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
 };
+use countermand_core::probation::Probation;
 use countermand_doors::secret::SecretRef;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +123,9 @@ pub(super) struct Target {
     /// The same for single agents.
     #[serde(default)]
     pub(super) writes_of: BTreeMap<AgentName, WriteLimits>,
+    /// How much less for an agent that is new, or was told no.
+    #[serde(default)]
+    pub(super) probation: Option<Probation>,
 }
 
 fn postgres_port() -> u16 {

@@ -114,6 +114,7 @@ impl At<'_> {
             partner,
             limits: target.writes,
             limits_of: target.writes_of.clone(),
+            probation: target.probation,
         })
     }
 

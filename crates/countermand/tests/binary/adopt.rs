@@ -66,6 +66,22 @@ async fn what_an_agent_may_not_do_a_human_adopts_and_others_sign() {
     assert_eq!((back.code, life.rows().await.as_str()), (0, "1000"), "{}", back.stderr);
     let found = json(&life.run(&["doctor", "--consistency", "--json"]).await.stdout);
     assert_eq!(found["differences"], serde_json::json!([]));
+    // What a human adopted used no grant of the agent's.
+    let report = life.run(&["agent", "report", "bot", "--since", "12h"]).await;
+    let enough = "countermand agent add bot --targets";
+    assert!(
+        report.stdout.contains("used          nothing") && !report.stdout.contains(enough),
+        "{}",
+        report.stdout
+    );
+    assert!(life.psql("SELECT 1 FROM billing.invoices").await.success);
+    let report = life.run(&["agent", "report", "--since", "12h"]).await;
+    let enough = format!("{enough} shop --effects read --key KEY");
+    for seen in ["shop: postgres:Select 1 times", "unused        write, destroy", &enough] {
+        assert!(report.stdout.contains(seen), "`{seen}` is not in\n{}", report.stdout);
+    }
+    let told = json(&life.run(&["agent", "report", "--json"]).await.stdout);
+    assert_eq!(told[0]["tighter"]["effects"], serde_json::json!(["read"]));
     // The agent, the adoption, two approvals, the restore.
     life.verified_with(5).await;
 }

@@ -121,6 +121,32 @@ fn agents_are_let_in_by_their_sponsor_and_shown_their_credential_once() {
     }
 }
 
+#[test]
+fn an_agent_on_probation_is_listed_as_such() {
+    let installation = Installation::new();
+    let rehearsal = "rehearsal = \"none\"\n";
+    installation.edit(|text| {
+        assert!(text.contains(rehearsal));
+        text.replace(rehearsal, &format!("{rehearsal}probation = {{ days = 7, share = 4 }}\n"))
+    });
+    let serving = installation.serve();
+    let add = ["agent", "add", "bot", "--targets", "shop", "--effects", "read,write"];
+    assert_eq!(installation.sign("alice", &add).code, 0);
+    let listed = installation.run(&["agent", "list"]);
+    assert!(listed.stdout.contains("shop, from its first session"), "{}", listed.stdout);
+    let agents = json(&installation.run(&["agent", "list", "--json"]).stdout);
+    assert_eq!(agents[0]["probation"], serde_json::json!({ "shop": null }));
+    for wrong in
+        ["days = 0, share = 4", "days = 7, share = 0", "days = 7", "days = 7, share = 4, x = 1"]
+    {
+        let (good, bad) = ("days = 7, share = 4", wrong);
+        installation.edit(|text| text.replace(good, bad));
+        assert_eq!(installation.run(&["config", "diff"]).code, 2, "{wrong}");
+        installation.edit(|text| text.replace(bad, good));
+    }
+    assert_eq!(serving.stop(), 0);
+}
+
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
