@@ -132,7 +132,7 @@ fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreErr
     for number in tx.rows().numbers(true)? {
         // Its token would tell how this attempt ended, and nothing of those that came after it.
         let event = match tx.rows().change(number)?.state {
-            State::Held => {
+            State::Held | State::Forbidden => {
                 revived.withdrawn.push(number.0);
                 Event::Withdrawn { by: why.clone() }
             }

@@ -276,7 +276,7 @@ async fn a_rule_that_came_meanwhile_and_a_grant_that_is_too_small_are_named() {
     let world = world().await;
     let number = world.kept().await;
     world.engine.shutdown().await;
-    let World { folder, clock, prod, engine } = world;
+    let World { folder, clock, prod, engine, free } = world;
     drop(engine);
     let mut installed = critical(folder.path());
     let never = "@id(\"site/never\") @reason(\"nobody drops here\")\n\
@@ -286,7 +286,7 @@ async fn a_rule_that_came_meanwhile_and_a_grant_that_is_too_small_are_named() {
     bob.sponsors.as_mut().unwrap().effects = [Effect::Read].into();
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(installed, home, &clock, &prod).await;
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free };
     let alice = world.sign("alice", adopt(number)).await;
     assert!(refused(&alice).contains("nobody drops here (site/never)"), "{alice:?}");
     let bob = world.sign("bob", adopt(number)).await;
@@ -368,11 +368,11 @@ async fn a_stop_leaves_it_adopted() {
     let world = world().await;
     let number = world.adopted("alice").await;
     world.engine.shutdown().await;
-    let World { folder, clock, prod, engine } = world;
+    let World { folder, clock, prod, engine, free } = world;
     drop(engine);
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(critical(folder.path()), home, &clock, &prod).await;
-    let world = World { folder, clock, prod, engine };
+    let world = World { folder, clock, prod, engine, free };
     assert_eq!(world.show(number).await.line.adopted, Some("alice".parse().unwrap()));
     world.approved_and_cooled("bob", number).await;
     world.until(number, |change| change.line.state == "executed").await;

@@ -90,7 +90,6 @@ async fn a_rejection_and_an_open_circuit_begin_it_anew() {
     let world = world().await;
     world.caller().await;
     world.days(6);
-    world.let_in_again().await;
     let first = world.probation_ends().await.unwrap();
     let number = world.held("billing").await;
     let reason = "no".to_owned();
