@@ -460,7 +460,7 @@ impl Engine {
             missing: self.missing(change),
             underway: self.underway(change),
             // Where that cannot be seen, nobody waits for it.
-            carried: self.is_carried(change).unwrap_or(false),
+            carried: self.is_carried(change.request.number).unwrap_or(false),
         }
     }
 

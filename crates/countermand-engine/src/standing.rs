@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::execute::starts;
 use crate::people::{self, Signed};
 use crate::review::{ReviewError, Spent, no};
-use crate::store::{StandingRow, StoreError, Tx};
+use crate::store::{Rows, StandingRow, StoreError, Tx};
 use countermand_core::change::{Approval, Change, Event, State};
 use countermand_core::name::HumanName;
 use countermand_core::radius::Reversibility;
@@ -168,18 +168,8 @@ impl Engine {
 
     /// Standing approvals that are for this change as it stands.
     fn usable(&self, change: &Change) -> Result<Vec<StandingRow>, StoreError> {
-        let (now, number) = (self.0.clock.now(), change.request.number);
-        let (agent, target) = (&change.request.agent, &change.request.target);
-        self.0.store.read(|rows| {
-            let mut usable = Vec::new();
-            for row in rows.standings_for(agent, target)? {
-                let is_for = row.is_open(now) && row.subject.admits(change).is_ok();
-                if is_for && !rows.has_carried(row.number, number)? {
-                    usable.push(row);
-                }
-            }
-            Ok(usable)
-        })
+        let now = self.0.clock.now();
+        self.0.store.read(|rows| usable(rows, change, now))
     }
 
     /// The approval that a standing one makes of this change, where its human may make it now.
@@ -209,25 +199,31 @@ impl Engine {
         })
     }
 
-    /// Whether a change will run, or runs, without anybody being asked.
-    pub(crate) fn is_carried(&self, change: &Change) -> Result<bool, StoreError> {
+    /// Whether a change will run, or runs, without anybody being asked. Looked up at one moment: what
+    /// carries it may be counted just now.
+    pub(crate) fn is_carried(&self, number: ChangeNumber) -> Result<bool, StoreError> {
+        let now = self.0.clock.now();
+        let (change, usable) = self.0.store.read_at_once(|rows| {
+            let change = rows.change(number)?;
+            let usable = usable(rows, &change, now)?;
+            Ok((change, usable))
+        })?;
         let given = |change: &Change| {
             change.approvals.iter().any(|(_, approval)| approval.standing.is_some())
         };
         if !matches!(change.state, State::Held) {
-            return Ok(change.state.is_open() && given(change));
+            return Ok(change.state.is_open() && given(&change));
         }
         if change.trial_failure.is_some() || change.rehearsal_failure.is_some() {
             return Ok(false);
         }
-        let now = self.0.clock.now();
         let mut carried = change.clone();
-        for row in self.usable(change)? {
+        for row in usable {
             let human = &row.statement.signer;
             if carried.approvals.iter().any(|(_, approval)| approval.human == *human) {
                 continue;
             }
-            if let Ok(approval) = self.approval_of(&row, change) {
+            if let Ok(approval) = self.approval_of(&row, &change) {
                 carried.approvals.push((now, approval));
             }
         }
@@ -255,7 +251,7 @@ impl Engine {
                 moved.borrow_and_update();
                 freezes.borrow_and_update();
                 let change = self.0.store.read(|rows| rows.change(number))?;
-                let waits = change.state.is_open() && self.is_carried(&change)?;
+                let waits = self.is_carried(number)?;
                 let stopped = self.is_frozen(&caller.agent, &change.request.target).is_some();
                 if !waits || stopped {
                     return Ok::<(), StoreError>(());
@@ -301,6 +297,22 @@ impl Engine {
         let rows = self.0.store.read(|rows| rows.standings())?;
         Ok(rows.into_iter().map(|row| line(row, now)).collect())
     }
+}
+
+fn usable(
+    rows: &Rows<'_>,
+    change: &Change,
+    now: jiff::Timestamp,
+) -> Result<Vec<StandingRow>, StoreError> {
+    let (agent, target) = (&change.request.agent, &change.request.target);
+    let mut usable = Vec::new();
+    for row in rows.standings_for(agent, target)? {
+        let is_for = row.is_open(now) && row.subject.admits(change).is_ok();
+        if is_for && !rows.has_carried(row.number, change.request.number)? {
+            usable.push(row);
+        }
+    }
+    Ok(usable)
 }
 
 fn line(row: StandingRow, now: jiff::Timestamp) -> StandingLine {
