@@ -11,12 +11,13 @@ pub use event::{
 
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Facts};
-use crate::name::{GroupName, HumanName};
+use crate::name::{GroupName, HumanName, ProbeName};
 use crate::policy::Reason;
 use crate::preview::{Counts, Preview};
 use crate::radius::Reversibility;
 use crate::request::{ChangeNumber, Request};
 use crate::statement::ReviewSubject;
+use crate::watch::{Watch, WatchState};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,6 +151,10 @@ pub struct Change {
     pub restore_point: Option<RestorePoint>,
     /// Who is taking it back, while the target has not answered.
     pub restoring: Option<HumanName>,
+    /// The probe that failed before the change, and why, where that is what it waits for.
+    pub not_ready: Option<(ProbeName, String)>,
+    /// How its target was watched since.
+    pub watch: Option<Watch>,
     /// Attempts so far.
     pub attempts: u32,
     /// Commits that were recorded: never above 1.
@@ -191,6 +196,8 @@ impl Change {
             rehearsal_failure: None,
             restore_point: None,
             restoring: None,
+            not_ready: None,
+            watch: None,
             attempts: 0,
             executions: 0,
             delivered: false,
@@ -254,6 +261,7 @@ impl Change {
             }
             Event::Started { attempt, preview } => {
                 self.attempts = *attempt;
+                self.not_ready = None;
                 self.preview = (**preview).clone().with_ceiling_of(&self.preview);
                 self.state = State::Running { attempt: *attempt };
             }
@@ -281,9 +289,25 @@ impl Change {
             Event::RestoreFailed { .. } | Event::RestoreInDoubt { .. } => self.restoring = None,
             Event::Restored { .. } => {
                 self.restoring = None;
+                self.watch = None;
                 if let State::Executed(outcome) = &self.state {
                     self.state = State::Restored(outcome.clone());
                 }
+            }
+            Event::WatchNotReady { probe, why } => {
+                self.not_ready = Some((probe.clone(), why.clone()));
+            }
+            Event::WatchBegun { until } => {
+                let (until, state) = (until.clone(), WatchState::Open);
+                self.watch = Some(Watch { since: at, until, state });
+            }
+            Event::WatchPassed => self.watched(WatchState::Passed),
+            Event::WatchFailed { probe, why } => {
+                let (probe, why) = (probe.clone(), why.clone());
+                self.watched(WatchState::Failed { at, probe, why });
+            }
+            Event::WatchUnfinished { why } => {
+                self.watched(WatchState::Unfinished { why: why.clone() });
             }
         }
         self.moved = at;
@@ -320,6 +344,17 @@ impl Change {
         }
     }
 
+    fn watched(&mut self, state: WatchState) {
+        if let Some(watch) = &mut self.watch {
+            watch.state = state;
+        }
+    }
+
+    /// Whether its target is being watched.
+    pub fn is_watched(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.state == WatchState::Open)
+    }
+
     fn end(&mut self, at: Timestamp, state: State) {
         self.state = state;
         self.ended = Some(at);
@@ -346,6 +381,7 @@ impl Change {
             | Event::Rejected { .. }
             | Event::Withdrawn { .. }
             | Event::Expired => self.state.waits(),
+            Event::WatchNotReady { .. } => held,
             Event::StandingEnded { .. } => held || matches!(self.state, State::Running { .. }),
             Event::Approved { approval } => held && self.may_approve(approval),
             Event::Started { attempt, .. } => held && *attempt == self.attempts + 1,
@@ -363,6 +399,13 @@ impl Change {
             Event::RestoreInDoubt { .. } => self.restoring.is_some(),
             Event::Restored { .. } | Event::RestoreFailed { .. } => {
                 matches!(self.state, State::Executed(_))
+            }
+            Event::WatchBegun { .. } => {
+                self.watch.is_none()
+                    && matches!(self.state, State::Executed(_) | State::Restored(_))
+            }
+            Event::WatchPassed | Event::WatchFailed { .. } | Event::WatchUnfinished { .. } => {
+                self.is_watched()
             }
         };
         if may { Ok(()) } else { Err(self.refuses(event)) }
@@ -423,6 +466,11 @@ impl Change {
             | Event::RestoreFailed { .. }
             | Event::RestoreBegun { .. }
             | Event::RestoreInDoubt { .. } => "restored",
+            Event::WatchNotReady { .. } => "kept waiting by its watch",
+            Event::WatchBegun { .. }
+            | Event::WatchPassed
+            | Event::WatchFailed { .. }
+            | Event::WatchUnfinished { .. } => "watched",
         };
         InvalidTransition { number: self.request.number, state: self.state.word(), event }
     }

@@ -20,3 +20,4 @@ pub mod request;
 pub mod standing;
 pub mod statement;
 pub mod verb;
+pub mod watch;

@@ -71,4 +71,6 @@ names! {
     EnvironmentName;
     /// This installation of Countermand, as signed statements name it.
     InstallationName;
+    /// One question of a target's watch.
+    ProbeName;
 }

@@ -486,6 +486,10 @@ impl Engine {
             }
             _ => {}
         }
+        if let Some((probe, _)) = change.not_ready.as_ref().filter(|_| change.state == State::Held)
+        {
+            words.push(format!("watch `{probe}` fails already; it starts when it does not"));
+        }
         if let Some(why) = &change.trial_failure {
             words.push(format!("trial restore point failed: {}", for_agents(why)));
         }

@@ -359,6 +359,9 @@ pub struct Status {
     pub disk: Option<String>,
     /// The configuration that waits to be in force, in words.
     pub configuration: Option<String>,
+    /// Watches that failed or were not seen to their end, in words, for a week.
+    #[serde(default)]
+    pub watches: Vec<String>,
     /// Plain keys count: this is a demo.
     pub demo: bool,
 }
@@ -388,6 +391,9 @@ pub struct ChangeLine {
     /// In a solo installation: its own human confirmed it, and nobody else has looked.
     #[serde(default)]
     pub not_peer_reviewed: bool,
+    /// How its target was watched since, in words, with what takes it back where that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<String>,
 }
 
 /// A change, whole.

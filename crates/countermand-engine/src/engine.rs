@@ -16,6 +16,7 @@ use crate::publish::Publisher;
 use crate::store::{Keys, Store, StoreError};
 use crate::target::Target;
 use crate::twins::{self, Fingerprints};
+use crate::watch::Watches;
 use countermand_core::configuration::Enrolment;
 use countermand_core::name::TargetName;
 use countermand_core::policy::PolicyError;
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) freezer: Freezer,
     pub(crate) batch: Batch,
     pub(crate) circuits: Circuits,
+    pub(crate) watches: Watches,
     pub(crate) disks: Budget,
     /// Woken when something may have become startable.
     pub(crate) nudge: Notify,
@@ -143,6 +145,7 @@ impl Engine {
             freezer,
             batch: Batch::default(),
             circuits: Circuits::default(),
+            watches: Watches::default(),
             disks,
             nudge: Notify::new(),
             moved: watch::Sender::new(0),
@@ -164,6 +167,7 @@ impl Engine {
         }));
         engine.began().await?;
         engine.recover().await?;
+        engine.resume_watches()?;
         engine.start_work();
         Ok(engine)
     }

@@ -43,6 +43,7 @@ impl Engine {
     async fn look(&self) -> Result<(), StoreError> {
         self.record_freezes().await?;
         self.apply_due().await?;
+        self.look_at_watches();
         let open = self.0.store.read(|rows| rows.numbers(true))?;
         for number in open.into_iter().rev() {
             let change = match self.0.store.read(|rows| rows.change(number)) {
@@ -74,6 +75,9 @@ impl Engine {
         // A restore point needs room.
         let stopped = self.0.freezer.stops(&request.agent, &request.target);
         if stopped.or_else(|| self.0.disks.stops()).is_some() {
+            return false;
+        }
+        if self.0.watches.keeps_waiting(request.number, self.0.clock.now()) {
             return false;
         }
         let evidence = self.evidence(change);
@@ -131,7 +135,7 @@ impl Engine {
         number: ChangeNumber,
     ) -> Result<Option<(Change, Preview)>, StoreError> {
         let change = self.0.store.read(|rows| rows.change(number))?;
-        if !self.may_start(&change) {
+        if !self.may_start(&change) || !self.is_ready(&change).await? {
             return Ok(None);
         }
         let fresh = match self.fresh_preview(&change).await {
@@ -309,7 +313,7 @@ impl Engine {
     async fn ended(&self, number: ChangeNumber, ended: Ended) -> Result<(), StoreError> {
         match ended {
             Ended::Committed(outcome) => {
-                self.record(number, Event::Executed { outcome, recovered: false }).await?;
+                self.record_done(number, Event::Executed { outcome, recovered: false }).await?;
                 Ok(())
             }
             Ended::RolledBack(why) => {

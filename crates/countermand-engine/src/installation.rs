@@ -4,10 +4,11 @@ use crate::target::Tags;
 use countermand_core::configuration::Configuration;
 use countermand_core::limits::Limits;
 use countermand_core::name::{
-    AgentName, EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
+    AgentName, EnvironmentName, GroupName, HumanName, InstallationName, ProbeName, TargetName,
 };
 use countermand_core::policy::Grant;
 use countermand_core::probation::Probation;
+use countermand_core::watch::Probe;
 use ssh_key::PublicKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -47,6 +48,10 @@ pub struct Placement {
     pub limits_of: BTreeMap<AgentName, Limits>,
     /// How much less for an agent that is new, or was told no.
     pub probation: Option<Probation>,
+    /// What it is asked after a change.
+    pub watch: BTreeMap<ProbeName, Probe>,
+    /// The program, with its arguments, that is told of a watch that failed.
+    pub notify: Option<Vec<String>>,
 }
 
 impl Placement {

@@ -25,6 +25,7 @@ pub mod explain;
 mod freeze;
 mod home;
 mod installation;
+mod notify;
 mod people;
 mod permit;
 mod prepare;
@@ -42,6 +43,7 @@ mod take_back_writes;
 pub mod target;
 mod twins;
 mod view;
+mod watch;
 mod weigh;
 
 pub use admission::{Admission, Caller, Kept, Proposal, Refusal};

@@ -113,7 +113,10 @@ impl Engine {
                     continue;
                 }
             };
-            let change = self.record(number, event).await?;
+            let change = match event {
+                Event::Executed { .. } => self.record_done(number, event).await?,
+                other => self.record(number, other).await?,
+            };
             if change.state == State::Held {
                 let why = "the gateway was interrupted".to_owned();
                 self.record(number, Event::CoolingRestarted { why }).await?;

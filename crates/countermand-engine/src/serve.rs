@@ -106,6 +106,7 @@ impl Engine {
             frozen: self.0.freezer.words(),
             disk: self.0.disks.words(),
             configuration: self.waiting_words()?,
+            watches: self.alarms()?,
             demo: self.0.installation.plain_keys_count,
         })
     }

@@ -81,7 +81,8 @@ impl Engine {
                     if done.equal { "equal" } else { "NOT compared equal" }
                 );
                 let (rows, equal, overwritten) = (done.rows, done.equal, done.overwritten);
-                self.record(number, Event::Restored { human, rows, equal, overwritten }).await?;
+                self.record_done(number, Event::Restored { human, rows, equal, overwritten })
+                    .await?;
                 Ok(Reply::Done { words, credential: None })
             }
             Err(error) => {

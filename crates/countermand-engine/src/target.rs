@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Why a target could not do what it was asked. Nothing was committed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -220,6 +221,10 @@ pub trait Target: Send + Sync {
     /// Lock within a budget, identity equal, restore point in the same snapshot and read back,
     /// run, measure against the ceiling; then wait for the verdict.
     async fn run(&self, permit: Permit<Run>) -> Result<Ran, Aborted>;
+
+    /// Answers a question of the site's with one value, or none, as agents' statements run: with
+    /// their rights, writing nothing, within this time.
+    async fn probe(&self, question: &str, within: Duration) -> Result<Option<String>, TargetError>;
 
     /// Whether a commit that nobody saw the end of happened.
     async fn fate(&self, token: &CommitToken) -> Result<Fate, TargetError>;

@@ -5,6 +5,7 @@ use crate::admit::for_agents;
 use crate::control::{AgentQuery, ChangeLine, ChangeView};
 use crate::engine::Engine;
 use crate::store::StoreError;
+use crate::watch::watch_words;
 use countermand_core::change::{Change, Event, Recorded, State};
 use countermand_core::policy::{Decision, Missing};
 use countermand_core::request::ChangeNumber;
@@ -17,11 +18,15 @@ const SHOWN: u64 = 100;
 impl Engine {
     pub(crate) fn line(&self, change: &Change) -> ChangeLine {
         let request = &change.request;
-        let missing = match change.state {
+        let mut missing: Vec<String> = match change.state {
             State::Forbidden => vec!["a human who adopts it".to_owned()],
             State::Held => self.missing(change).iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
+        let held = change.state == State::Held;
+        if let Some((probe, why)) = change.not_ready.as_ref().filter(|_| held) {
+            missing.push(format!("watch `{probe}` fails already: {why}; it is tried again"));
+        }
         ChangeLine {
             number: request.number,
             state: change.state.word().to_owned(),
@@ -33,7 +38,16 @@ impl Engine {
             opened: change.opened,
             missing,
             not_peer_reviewed: change.is_confirmed(),
+            watch: watch_words(change),
         }
+    }
+
+    /// The same without what the target answered on a connection that was not the agent's own,
+    /// and without what only people do.
+    fn line_for_agent(&self, change: &Change) -> ChangeLine {
+        let told = Change { not_ready: None, ..change.clone() };
+        let watch = change.watch.as_ref().map(|watch| watch.words(false));
+        ChangeLine { watch, ..self.line(&told) }
     }
 
     pub(crate) fn view(&self, change: &Change) -> Result<ChangeView, StoreError> {
@@ -96,12 +110,12 @@ impl Engine {
                 let own = self.0.store.read(|rows| rows.numbers_of(&caller.agent, SHOWN));
                 let numbers = own.map_err(failed)?;
                 let changes = numbers.into_iter().filter_map(|n| self.own(caller, n).ok());
-                let lines: Vec<_> = changes.map(|change| self.line(&change)).collect();
+                let lines: Vec<_> = changes.map(|change| self.line_for_agent(&change)).collect();
                 Ok(json!(lines).to_string())
             }
             AgentQuery::Show(number) => {
                 let change = self.own(caller, number).map_err(cannot)?;
-                let line = self.line(&change);
+                let line = self.line_for_agent(&change);
                 let ended = ended(&change).map(|why| match &change.state {
                     State::Failed(why) => for_agents(why),
                     _ => why,
@@ -227,5 +241,15 @@ fn words(recorded: &Recorded) -> String {
         Event::RestoreFailed { why, .. } => format!("taking back failed: {why}"),
         Event::RestoreBegun { human, .. } => format!("{human} takes it back"),
         Event::RestoreInDoubt { why, .. } => format!("taking back is in doubt: {why}"),
+        Event::WatchNotReady { probe, why } => {
+            format!("not started: watch `{probe}` fails already: {why}")
+        }
+        Event::WatchBegun { until } => {
+            let probes: Vec<_> = until.keys().map(|name| format!("`{name}`")).collect();
+            format!("watch begun: {}", probes.join(", "))
+        }
+        Event::WatchPassed => "watch passed".into(),
+        Event::WatchFailed { probe, why } => format!("watch `{probe}` failed: {why}"),
+        Event::WatchUnfinished { why } => format!("not watched to the end: {why}"),
     }
 }

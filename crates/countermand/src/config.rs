@@ -7,6 +7,7 @@ mod file;
 mod people;
 mod signed;
 mod targets;
+mod watch;
 
 pub use fault::ConfigError;
 pub use targets::{Limits, PostgresConfig};

@@ -30,7 +30,7 @@ pub(crate) fn targets(
             name: name.clone(),
             address: postgres.address.clone(),
             executor: postgres.executor.clone(),
-            session_role: postgres.session.user.clone(),
+            session: postgres.session.clone(),
             tags: config.installation.targets[name].object_tags.clone(),
             statement_timeout: postgres.limits.statement,
             lock_wait: postgres.limits.lock,

@@ -1,7 +1,7 @@
 //! What can happen to a change. Events are what the ledger keeps: append here, never reinterpret.
 
 use crate::digest::Digest;
-use crate::name::{GroupName, HumanName, TargetName};
+use crate::name::{GroupName, HumanName, ProbeName, TargetName};
 use crate::policy::Reason;
 use crate::preview::{Counts, Preview};
 use crate::request::Request;
@@ -299,6 +299,32 @@ pub enum Event {
     Adopted {
         /// The adoption.
         adoption: Adoption,
+    },
+    /// A probe of the target's watch fails already before the change: it does not start now.
+    WatchNotReady {
+        /// Which.
+        probe: ProbeName,
+        /// In words.
+        why: String,
+    },
+    /// The target is watched from now on, after the change or after it was taken back.
+    WatchBegun {
+        /// Until when each probe is asked.
+        until: BTreeMap<ProbeName, Timestamp>,
+    },
+    /// Every answer of every probe was as expected, to the end.
+    WatchPassed,
+    /// A probe's answer was not, or could not be had. The change stays executed.
+    WatchFailed {
+        /// Which.
+        probe: ProbeName,
+        /// In words.
+        why: String,
+    },
+    /// Nobody asked to the end.
+    WatchUnfinished {
+        /// In words.
+        why: String,
     },
 }
 

@@ -324,3 +324,60 @@ proptest! {
         prop_assert_eq!(folded, change);
     }
 }
+
+/// A change that is executed; its target is to be watched for 300 seconds.
+fn watched() -> Change {
+    let token = CommitToken { fingerprint: "f".into(), transaction: "7".into() };
+    let events = [
+        held(),
+        Recorded {
+            at: at(1),
+            event: Event::Started { attempt: 1, preview: Box::new(preview(10)) },
+        },
+        Recorded {
+            at: at(2),
+            event: Event::Committing {
+                attempt: 1,
+                measured: Counts::new(),
+                restore_point: None,
+                token,
+            },
+        },
+    ];
+    Change::fold(&events).unwrap().unwrap()
+}
+
+#[test]
+fn a_watch_begins_after_the_end_ends_once_and_changes_nothing_else() {
+    let begun = || Event::WatchBegun { until: [("orders".parse().unwrap(), at(303))].into() };
+    let failed = || Event::WatchFailed { probe: "orders".parse().unwrap(), why: "0".into() };
+    let happens = |change: &Change, event| change.clone().apply(&Recorded { at: at(3), event });
+    let committing = watched();
+    for event in [begun(), failed(), Event::WatchPassed] {
+        happens(&committing, event).unwrap_err();
+    }
+    let executed = Event::Executed { outcome: Outcome::default(), recovered: false };
+    let executed = happens(&committing, executed).unwrap();
+    happens(&executed, Event::WatchPassed).unwrap_err();
+    let open = happens(&executed, begun()).unwrap();
+    assert!(open.is_watched() && open.watch.as_ref().unwrap().ends() == at(303));
+    happens(&open, begun()).unwrap_err();
+    let waits = Event::WatchNotReady { probe: "orders".parse().unwrap(), why: "0".into() };
+    happens(&open, waits).unwrap_err();
+    let unfinished = || Event::WatchUnfinished { why: "down".into() };
+    for end in [Event::WatchPassed, failed(), unfinished()] {
+        let ended = happens(&open, end).unwrap();
+        assert_eq!((&ended.state, ended.executions), (&open.state, 1));
+        assert!(!ended.is_watched());
+        for event in [Event::WatchPassed, failed(), unfinished(), begun()] {
+            happens(&ended, event).unwrap_err();
+        }
+        // What is there after it was taken back is watched anew.
+        let rows = Counts::new();
+        let (human, overwritten) = (human("bob"), Vec::new());
+        let restored = Event::Restored { human, rows, equal: true, overwritten };
+        let restored = happens(&ended, restored).unwrap();
+        assert_eq!(restored.watch, None);
+        assert!(happens(&restored, begun()).unwrap().is_watched());
+    }
+}

@@ -13,6 +13,7 @@ mod client;
 pub mod connection;
 mod measure;
 mod preview;
+mod probe;
 mod programs;
 mod reads;
 mod restore;
@@ -56,8 +57,8 @@ pub struct Setup {
     pub executor: Login,
     /// The role that agents' statements run as, and that the conditions of their statements are
     /// counted as. The executor must be a member of it, or conditions are not counted: then any
-    /// row of the table may be meant.
-    pub session_role: String,
+    /// row of the table may be meant. Probes log in as it.
+    pub session: Login,
     /// The site's tags.
     pub tags: Tags,
     /// One statement takes no longer: of a unit, and of a measurement.
@@ -95,7 +96,7 @@ impl PostgresTarget {
             idle: Duration::from_secs(120),
         };
         let mut client = Client::open(&self.setup.address, &self.setup.executor, limits).await?;
-        client.counts_as = Some(self.setup.session_role.clone());
+        client.counts_as = Some(self.setup.session.user.clone());
         Ok(client)
     }
 
@@ -220,6 +221,10 @@ impl Target for PostgresTarget {
 
     async fn run(&self, permit: Permit<Run>) -> Result<Ran, Aborted> {
         run::run(self, permit.spend()).await.map(run::Waiting::into_ran)
+    }
+
+    async fn probe(&self, question: &str, within: Duration) -> Result<Option<String>, TargetError> {
+        probe::probe(self, question, within).await
     }
 
     async fn fate(&self, token: &CommitToken) -> Result<Fate, TargetError> {

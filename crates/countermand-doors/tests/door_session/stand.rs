@@ -369,7 +369,10 @@ impl Stand {
             name: TargetName::new("shop").unwrap(),
             address: Address { port: self.server.address().port(), ..address },
             executor: Login { user: superuser.user, secret: SecretRef::File(secret) },
-            session_role: "session_role".into(),
+            session: Login {
+                user: "session_role".into(),
+                secret: SecretRef::File(self.directory.path().join("session")),
+            },
             tags: Tags::default(),
             statement_timeout: Duration::from_secs(30),
             lock_wait: Duration::from_secs(5),

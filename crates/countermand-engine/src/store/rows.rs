@@ -109,12 +109,24 @@ impl<'a> Rows<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Changes whose target is being watched, or whose watch ended otherwise than well.
+    pub(crate) fn watched(&self) -> Result<Vec<Change>, StoreError> {
+        let mut statement = self.0.prepare(
+            "SELECT DISTINCT b.number FROM event b
+             WHERE b.event ->> '$.event' = 'watch_begun' AND NOT EXISTS (
+               SELECT 1 FROM event e WHERE e.number = b.number AND e.version > b.version
+                 AND e.event ->> '$.event' IN ('watch_passed', 'restored'))",
+        )?;
+        let numbers = statement.query_map([], |row| row.get(0).map(ChangeNumber))?;
+        numbers.map(|number| self.change(number?)).collect()
+    }
+
     /// Changes that were being taken back when the gateway stopped: at most the agent's being
-    /// told the outcome can have come after.
+    /// told the outcome and the end of its watch can have come after.
     pub(crate) fn restoring(&self) -> Result<Vec<Change>, StoreError> {
         let mut statement = self.0.prepare(
             "SELECT DISTINCT c.number FROM change c
-             JOIN event e ON e.number = c.number AND e.version >= c.version - 1
+             JOIN event e ON e.number = c.number AND e.version >= c.version - 2
              WHERE c.open = 0 AND e.event ->> '$.event' = 'restore_begun'",
         )?;
         let numbers = statement.query_map([], |row| row.get(0).map(ChangeNumber))?;

@@ -14,6 +14,7 @@ mod report;
 mod standing;
 mod take_back;
 mod twins;
+mod watch;
 mod world;
 
 use countermand_core::request::ChangeNumber;

@@ -16,6 +16,7 @@ use countermand_engine::target::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the database holds, and what it remembers of transactions.
 #[derive(Default)]
@@ -30,6 +31,10 @@ pub(crate) struct Data {
     pub(crate) taken_back: Vec<String>,
     /// The next commit happens, and its answer is lost.
     pub(crate) lose_answer: bool,
+    /// Probes that were asked.
+    pub(crate) probes: u64,
+    /// What it answers every probe, where it is not the truth.
+    pub(crate) says: Option<String>,
     /// The next restore is asked for, and never answered.
     pub(crate) stall_restore: bool,
     /// Restores that were asked for.
@@ -200,6 +205,16 @@ impl Target for Memory {
                 })
             }),
         })
+    }
+
+    async fn probe(&self, question: &str, _: Duration) -> Result<Option<String>, TargetError> {
+        let mut data = self.data.lock().unwrap();
+        data.probes += 1;
+        let Some(table) = question.strip_prefix("rows of ") else {
+            let message = format!("`{question}` is no question (SQLSTATE 42601)");
+            return Err(TargetError::Refused { code: "42601".into(), message });
+        };
+        Ok(data.says.clone().or_else(|| data.tables.get(table).map(u64::to_string)))
     }
 
     async fn fate(&self, token: &CommitToken) -> Result<Fate, TargetError> {

@@ -61,6 +61,8 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         limits: countermand_core::limits::Limits::default(),
         limits_of: BTreeMap::new(),
         probation: None,
+        watch: BTreeMap::new(),
+        notify: None,
     };
     let mut installation = Installation {
         name: "test".parse().unwrap(),

@@ -130,6 +130,9 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) {
             for frozen in &status.frozen {
                 found.add(Verdict::Warning, "frozen", frozen);
             }
+            for watch in &status.watches {
+                found.add(Verdict::Warning, "watch", watch);
+            }
             if let Some(disk) = &status.disk {
                 found.add(Verdict::Warning, "disk", disk);
             }

@@ -1,9 +1,10 @@
 //! The file's own shape, as it is written. What it means is settled in the parent module.
 
+use super::watch::{Notify, Probe};
 use countermand_core::effect::Effect;
 use countermand_core::limits::Limits as WriteLimits;
 use countermand_core::name::{
-    AgentName, EnvironmentName, GroupName, HumanName, InstallationName, TargetName,
+    AgentName, EnvironmentName, GroupName, HumanName, InstallationName, ProbeName, TargetName,
 };
 use countermand_core::probation::Probation;
 use countermand_doors::secret::SecretRef;
@@ -126,6 +127,12 @@ pub(super) struct Target {
     /// How much less for an agent that is new, or was told no.
     #[serde(default)]
     pub(super) probation: Option<Probation>,
+    /// What it is asked after a change.
+    #[serde(default)]
+    pub(super) watch: BTreeMap<ProbeName, Probe>,
+    /// Who is told of a watch that failed.
+    #[serde(default)]
+    pub(super) notify: Option<Notify>,
 }
 
 fn postgres_port() -> u16 {

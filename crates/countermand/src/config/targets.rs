@@ -2,7 +2,7 @@
 
 use super::fault::{ConfigError, Source};
 use super::file::{self, Kind};
-use super::resolve;
+use super::{resolve, watch};
 use countermand_core::name::TargetName;
 use countermand_doors::postgres::target::connection::{Address, Host, Login, Roots, Tls};
 use countermand_engine::Placement;
@@ -53,7 +53,7 @@ pub(super) fn read(
     let mut configs = BTreeMap::new();
     for (name, target) in targets {
         let at = At { source, name: &name };
-        placements.insert(name.clone(), at.placement(&target)?);
+        placements.insert(name.clone(), at.placement(folder, &target)?);
         let config = match target.kind {
             Kind::Postgres => at.postgres(folder, target)?,
         };
@@ -76,7 +76,7 @@ impl At<'_> {
         self.source.at(&["targets", self.name.as_str(), key], why)
     }
 
-    fn placement(&self, target: &file::Target) -> Result<Placement, ConfigError> {
+    fn placement(&self, folder: &Path, target: &file::Target) -> Result<Placement, ConfigError> {
         if self.name.as_str() == NONE {
             return Err(self.fault("", "a target cannot be called `none`: choose another name"));
         }
@@ -115,6 +115,8 @@ impl At<'_> {
             limits: target.writes,
             limits_of: target.writes_of.clone(),
             probation: target.probation,
+            watch: watch::probes(self.source, self.name, &target.watch)?,
+            notify: watch::notify(self.source, folder, self.name, target.notify.as_ref())?,
         })
     }
 

@@ -30,6 +30,10 @@ tags = ["critical"]
 rehearsal = "staging"
 session = { user = "session", secret = { file = "secrets/session" } }
 executor = { user = "executor", secret = { command = ["pass", "executor"] } }
+notify = { command = ["notify/page", "dba"] }
+[targets.prod.watch.orders]
+at_least = 1
+sql = "SELECT count(*) FROM shop.orders"
 [targets.prod.object_tags]
 "audit.*" = ["critical"]
 
@@ -57,6 +61,10 @@ fn a_configuration_means_what_it_says() {
     assert!(bob.reviewer && bob.sponsors.is_none() && bob.groups.len() == 1);
     let prod = &config.installation.targets[&"prod".parse().unwrap()];
     assert!(prod.is_production() && prod.partner == Some("staging".parse().unwrap()));
+    let orders = &prod.watch[&"orders".parse().unwrap()];
+    assert_eq!((orders.lasts.as_secs(), orders.every.as_secs()), (300, 10));
+    let told = prod.notify.as_ref().unwrap();
+    assert_eq!(told[..], ["/etc/countermand/notify/page", "dba"]);
     let prod = &config.targets[&"prod".parse().unwrap()];
     assert_eq!(prod.address.tls, Tls::Automatic);
     assert_eq!(prod.session.secret, SecretRef::File("/etc/countermand/secrets/session".into()));
@@ -92,6 +100,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "two roles",
     ),
     ("tags = [\"critical\"]", "disposable = true", "production is not disposable"),
+    ("at_least = 1", "", "say what the answer must be"),
+    ("at_least = 1", "at_least = 1\nequals = \"1\"", "say what the answer must be"),
+    ("at_least = 1", "at_least = 2\nat_most = 1", "no number is"),
+    ("at_least = 1", "at_least = 1\nevery = \"0s\"", "every second at most"),
+    ("at_least = 1", "at_least = 1\nlasts = \"25h\"", "24 hours at most"),
+    ("at_least = 1", "at_least = 1\nhttp = \"http://x\"", "unknown field `http`"),
+    ("watch.orders]", "watch.\"Or ders\"]", "is not a name"),
+    ("SELECT count(*) FROM shop.orders", " ", "`sql` is empty"),
+    ("\"notify/page\"", "\"page\"", "by its path"),
+    ("command = [\"notify/page\", \"dba\"]", "command = []", "by its path"),
     ("tags = [\"critical\"]", "tls_name = \"x\"", "verify-full"),
 ];
 

@@ -25,6 +25,9 @@ pub fn list(page: &mut Page, changes: &[ChangeLine]) {
         if !change.missing.is_empty() {
             words.push_str(&format!(" — missing: {}", escape::line(&change.missing.join(", "))));
         }
+        if let Some(watch) = &change.watch {
+            words.push_str(&format!(" — {}", escape::line(watch)));
+        }
         table.row(vec![
             (Tone::Plain, change.number.to_string()),
             (tone_of(&change.state), state(change)),
@@ -75,6 +78,9 @@ pub fn of_agent(page: &mut Page, view: &AgentView) {
         for words in words {
             page.field(label, &escape::line(words));
         }
+    }
+    if let Some(watch) = &line.watch {
+        page.field("watch", &escape::line(watch));
     }
     if let Some(ended) = &view.ended {
         page.field("ended", &escape::line(ended));
@@ -214,6 +220,9 @@ fn ended(page: &mut Page, change: &ChangeView) {
     if let Some(outcome) = &change.outcome {
         page.heading("Outcome");
         put_outcome(page, outcome);
+    }
+    if let Some(watch) = &change.line.watch {
+        page.field("watch", &escape::line(watch));
     }
     if let Some(point) = &change.restore_point {
         let number = change.line.number;

@@ -18,3 +18,4 @@ mod roles;
 mod socket;
 mod standing;
 mod terminal;
+mod watch;

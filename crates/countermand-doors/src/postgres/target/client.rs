@@ -193,6 +193,21 @@ impl Client {
         Ok(self.converse(&out).await?.rows)
     }
 
+    /// Asks a question that is not ours, of which no more than so many rows are wanted.
+    pub(super) async fn query_at_most(
+        &mut self,
+        sql: &str,
+        rows: i32,
+    ) -> Result<Vec<Row>, ClientError> {
+        let mut out = BytesMut::new();
+        frontend::parse("", sql, [], &mut out)?;
+        let none = |_: &(), _: &mut BytesMut| Ok(IsNull::Yes);
+        bind([].iter(), &[], none, &mut out)?;
+        frontend::execute("", rows, &mut out)?;
+        frontend::sync(&mut out);
+        Ok(self.converse(&out).await?.rows)
+    }
+
     /// Runs a text of our own, or of `pg_restore`, that may hold several statements.
     pub(super) async fn batch(&mut self, sql: &str) -> Result<String, ClientError> {
         let mut out = BytesMut::new();

@@ -2,6 +2,7 @@
 //! here from behind the permit, which only the engine can make.
 
 mod preview;
+mod probe;
 mod reads;
 mod restore;
 mod run;
@@ -59,7 +60,7 @@ impl Site {
                 database: login.database,
                 tls: Tls::Automatic,
             },
-            session_role: login.user.clone(),
+            session: Login { user: login.user.clone(), secret: SecretRef::File(secret.clone()) },
             executor: Login { user: login.user, secret: SecretRef::File(secret) },
             tags: [("shop.*".to_owned(), ["critical".to_owned()].into())].into(),
             statement_timeout: Duration::from_secs(60),

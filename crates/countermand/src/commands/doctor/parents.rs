@@ -54,6 +54,11 @@ fn paths(config: &Config) -> Vec<(String, PathBuf)> {
         paths.push(("door certificate".to_owned(), certificate.clone()));
         paths.push(("door key".to_owned(), key.clone()));
     }
+    // It runs as the gateway's user.
+    for (name, placement) in &config.installation.targets {
+        let program = placement.notify.iter().flat_map(|command| command.first());
+        paths.extend(program.map(|program| (format!("{name} notify"), PathBuf::from(program))));
+    }
     for (name, target) in &config.targets {
         for (role, login) in [("session", &target.session), ("executor", &target.executor)] {
             if let SecretRef::File(path) = &login.secret {

@@ -80,6 +80,7 @@ pub(crate) fn sample() -> ChangeView {
             opened,
             missing: vec!["1 approval (dba)".to_owned(), EVIL.to_owned()],
             not_peer_reviewed: false,
+            watch: Some(EVIL.to_owned()),
         },
         version: 3,
         environment: "staging".parse().unwrap(),

@@ -196,7 +196,7 @@ async fn a_condition_is_counted_with_the_agents_eyes_or_not_at_all() {
          GRANT USAGE ON SCHEMA vault TO agents",
     )
     .await;
-    site.target.setup.session_role = "agents".to_owned();
+    site.target.setup.session.user = "agents".to_owned();
     let guess = "DELETE FROM vault.words WHERE word LIKE 's%'";
     let blind = site.preview(guess).await.unwrap();
     assert_eq!(blind.ceiling.rows["vault.words"].measured, 3, "the count tells what is there");

@@ -1,0 +1,108 @@
+//! What a target is asked after a change: as it is written, and what it means.
+
+use super::fault::{ConfigError, Source};
+use countermand_core::name::{ProbeName, TargetName};
+use countermand_core::watch::{self, Expectation};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// More would keep a target's own changes waiting.
+const MOST_PROBES: usize = 16;
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+const USUALLY: SignedDuration = SignedDuration::from_mins(5);
+const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
+const USUALLY_EVERY: SignedDuration = SignedDuration::from_secs(10);
+
+/// One probe as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Probe {
+    sql: String,
+    #[serde(default)]
+    equals: Option<String>,
+    #[serde(default)]
+    at_least: Option<i64>,
+    #[serde(default)]
+    at_most: Option<i64>,
+    #[serde(default)]
+    lasts: Option<SignedDuration>,
+    #[serde(default)]
+    every: Option<SignedDuration>,
+}
+
+/// Who is told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    command: Vec<String>,
+}
+
+/// What one target's probes mean, or the first that means nothing.
+pub(super) fn probes(
+    source: &Source<'_>,
+    target: &TargetName,
+    written: &BTreeMap<ProbeName, Probe>,
+) -> Result<BTreeMap<ProbeName, watch::Probe>, ConfigError> {
+    let path = ["targets", target.as_str(), "watch"];
+    if written.len() > MOST_PROBES {
+        let why = format!("there are more than {MOST_PROBES} probes: ask several things in one");
+        return Err(source.at(&path, why));
+    }
+    let meant = |(name, probe): (&ProbeName, &Probe)| match probe.meant() {
+        Ok(probe) => Ok((name.clone(), probe)),
+        Err((key, why)) => Err(source.at(&[&path[..], &[name.as_str(), key]].concat(), why)),
+    };
+    written.iter().map(meant).collect()
+}
+
+impl Probe {
+    /// What it means, or the key at fault and why.
+    fn meant(&self) -> Result<watch::Probe, (&'static str, &'static str)> {
+        let expected = match (&self.equals, self.at_least, self.at_most) {
+            (Some(text), None, None) => Expectation::Equals(text.clone()),
+            (None, Some(least), Some(most)) if least > most => {
+                return Err(("at_least", "no number is at least `at_least` and at most `at_most`"));
+            }
+            (None, None, None) | (Some(_), ..) => {
+                return Err((
+                    "equals",
+                    "say what the answer must be: `equals = \"…\"`, or `at_least = 1`, \
+                    `at_most = 9` or both of these",
+                ));
+            }
+            (None, least, most) => Expectation::Within(least, most),
+        };
+        let (lasts, every) = (self.lasts.unwrap_or(USUALLY), self.every.unwrap_or(USUALLY_EVERY));
+        if self.sql.trim().is_empty() {
+            return Err(("sql", "`sql` is empty: write a SELECT of one value"));
+        }
+        if every < SHORTEST || lasts < every || lasts > LONGEST {
+            return Err((
+                "every",
+                "a probe is asked every second at most, and for 24 hours at most: \
+                `every = \"10s\"`, `lasts = \"5m\"`",
+            ));
+        }
+        Ok(watch::Probe { question: self.sql.clone(), expected, lasts, every })
+    }
+}
+
+/// The program that is told, with its arguments; a relative path starts at the file's folder.
+pub(super) fn notify(
+    source: &Source<'_>,
+    folder: &Path,
+    target: &TargetName,
+    written: Option<&Notify>,
+) -> Result<Option<Vec<String>>, ConfigError> {
+    let Some(Notify { command }) = written else { return Ok(None) };
+    let Some((program, arguments)) = command.split_first().filter(|(name, _)| name.contains('/'))
+    else {
+        let why = "name the program by its path, and its arguments after it: \
+            `notify = { command = [\"/usr/local/bin/page\", \"dba\"] }`";
+        return Err(source.at(&["targets", target.as_str(), "notify"], why));
+    };
+    let program = folder.join(program).to_string_lossy().into_owned();
+    Ok(Some([&[program], arguments].concat()))
+}
