@@ -218,11 +218,17 @@ mod tests {
             .replace("# limits", "limits")
             .replace("# disposable", "disposable")
             .replace("# [targets", "[targets")
+            .replace("# notify", "notify")
+            .replace("# sql", "sql")
+            .replace("# at_least", "at_least")
+            .replace("# lasts", "lasts")
+            .replace("# every", "every")
             .replace("# \"billing", "\"billing")
             .replace("# \"audit", "\"audit");
         let config = Config::parse(Path::new("countermand.toml"), &text).unwrap();
         let placement = &config.installation.targets[&"shop.db".parse().unwrap()];
         assert!(placement.disposable && placement.object_tags.len() == 2);
+        assert!(placement.notify.is_some() && placement.watch.len() == 1);
         assert!(config.door.tls.is_some());
     }
 
