@@ -99,7 +99,9 @@ impl World {
 
     async fn said(&self, change: u64, words: &str) -> String {
         let is = |line: &Option<String>| line.as_ref().is_some_and(|said| said.contains(words));
-        let view = self.until(change, |view| is(&view.line.watch)).await;
+        let within = std::time::Duration::from_secs(30);
+        let said = tokio::time::timeout(within, self.until(change, |view| is(&view.line.watch)));
+        let view = said.await.unwrap_or_else(|_| panic!("the watch never says `{words}`"));
         assert_eq!(view.executions, 1);
         view.line.watch.unwrap_or_default()
     }
