@@ -139,6 +139,9 @@ pub struct Change {
     pub approvals: Vec<(Timestamp, Approval)>,
     /// When the cooling last began to count.
     pub cooling_since: Option<Timestamp>,
+    /// When somebody last stopped a cooling of it: what was approved beforehand until then no longer
+    /// carries it.
+    pub stopped: Option<Timestamp>,
     /// The trial restore point.
     pub trial: Option<RestorePoint>,
     /// Why there is no trial, if it was tried.
@@ -190,6 +193,7 @@ impl Change {
             ended: None,
             approvals: Vec::new(),
             cooling_since: None,
+            stopped: None,
             trial: None,
             trial_failure: None,
             rehearsal: None,
@@ -243,7 +247,10 @@ impl Change {
                 self.state = State::Held;
             }
             Event::Approved { approval } => self.approve(at, approval.clone()),
-            Event::CoolingStopped { .. } => self.void_approvals(),
+            Event::CoolingStopped { .. } => {
+                self.stopped = Some(recorded.at);
+                self.void_approvals();
+            }
             Event::StandingEnded { standing, .. } => {
                 let from = |approval: &Approval| approval.standing.map(|given| given.number);
                 self.approvals.retain(|(_, approval)| from(approval) != Some(*standing));

@@ -195,7 +195,7 @@ impl Engine {
         self.is_frozen(&caller.agent, target).or_else(ended)
     }
 
-    fn valid(&self, caller: &Caller) -> bool {
+    pub(crate) fn valid(&self, caller: &Caller) -> bool {
         let now = self.0.clock.now();
         let authority = self.authority();
         let row = authority.agent(&caller.agent).filter(|row| row.is_valid(now));

@@ -32,7 +32,12 @@ impl Engine {
         proposal: &Proposal,
         reasons: Vec<Reason>,
     ) -> Result<Admission<T>, Refusal> {
-        if let Some(change) = self.kept_before(proposal)? {
+        // Who is no longer let in is told no outcome of somebody who was.
+        let known = match self.valid(&proposal.caller) {
+            true => self.kept_before(proposal)?,
+            false => None,
+        };
+        if let Some(change) = known {
             match self.told(&change, &proposal.caller).await {
                 Ok(Some(admission)) => return Ok(admission),
                 Ok(None) => {}

@@ -145,6 +145,7 @@ fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreErr
     }
     for agent in tx.rows().agents()?.into_iter().filter(|agent| !agent.revoked) {
         tx.revoke_agent(&agent.name)?;
+        tx.forget_conduct(&agent.name)?;
         tx.append("agent.revoked", &json!({ "agent": agent.name, "by": "restore" }), &[])?;
         revived.revoked.push(agent.name.to_string());
     }

@@ -214,7 +214,8 @@ impl Engine {
         if !matches!(change.state, State::Held) {
             return Ok(change.state.is_open() && given(&change));
         }
-        if change.trial_failure.is_some() || change.rehearsal_failure.is_some() {
+        let failed = change.trial_failure.is_some() || change.rehearsal_failure.is_some();
+        if failed || change.not_ready.is_some() {
             return Ok(false);
         }
         let mut carried = change.clone();
@@ -307,12 +308,18 @@ fn usable(
     let (agent, target) = (&change.request.agent, &change.request.target);
     let mut usable = Vec::new();
     for row in rows.standings_for(agent, target)? {
-        let is_for = row.is_open(now) && row.subject.admits(change).is_ok();
+        let is_for =
+            row.is_open(now) && row.subject.admits(change).is_ok() && !was_stopped(change, &row);
         if is_for && !rows.has_carried(row.number, change.request.number)? {
             usable.push(row);
         }
     }
     Ok(usable)
+}
+
+/// Whether somebody has stopped the change since this was signed.
+fn was_stopped(change: &Change, row: &StandingRow) -> bool {
+    change.stopped.is_some_and(|stopped| row.signed <= stopped)
 }
 
 fn line(row: StandingRow, now: jiff::Timestamp) -> StandingLine {
@@ -341,6 +348,9 @@ fn carry_one(
 ) -> Result<(), StoreError> {
     let change = tx.rows().change(number)?;
     let row = tx.rows().standing(standing)?;
+    if was_stopped(&change, &row) {
+        return Err(StoreError::Refused("somebody stopped the change since it was signed".into()));
+    }
     if !row.is_open(tx.now()) {
         return Err(StoreError::Refused(
             "it has ended, carried another just before, or has no runs left".into(),

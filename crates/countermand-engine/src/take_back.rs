@@ -66,6 +66,7 @@ impl Engine {
         };
         // Again, now that nobody else takes it back at the same time.
         let change = self.executed(number)?;
+        self.may_take_back(statement, &change, overwrite)?;
         let restore_point = restore_point_of(&change)?.clone();
         self.was_restoring(&change).await?;
         let human = statement.signer.clone();

@@ -193,7 +193,8 @@ impl Engine {
     async fn look_at_watch(&self, number: ChangeNumber) -> Result<(), StoreError> {
         let change = self.0.store.read(|rows| rows.change(number))?;
         let Some(lane) = self.0.lanes.get(&change.request.target).map(Arc::clone) else {
-            return Ok(());
+            let why = "its target is no longer in the configuration".to_owned();
+            return self.watched(number, Event::WatchUnfinished { why }).await;
         };
         let _alone = lane.lock_owned().await;
         // Again, now that nobody takes it back at the same time.

@@ -383,8 +383,11 @@ async fn a_change_that_somebody_stopped_is_not_carried_again() {
     let world = World::new().await;
     let example = world.example().await;
     world.stands("bob", example, terms(&world)).await;
+    // A second one that overlaps: it does not begin where the first was stopped.
+    world.stands("bob", example, terms(&world)).await;
     let number = held(&world.nightly(1).await.1).0;
     world.until(number, |change| !change.approvals.is_empty()).await;
+    world.clock.advance(SignedDuration::from_secs(1));
     let stop =
         Command::StopCooling { change: ChangeNumber(number), reason: "look first".to_owned() };
     world.engine.control(stop, NOBODY).await;
@@ -395,6 +398,8 @@ async fn a_change_that_somebody_stopped_is_not_carried_again() {
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(world::installation(folder.path()), home, &clock, &prod).await;
     let world = World { folder, clock, prod, engine, free };
+    world.prepared(number).await;
+    world.clock.advance(SignedDuration::from_mins(10));
     world.stands("carol", example, terms(&world)).await;
     let change = world.until(number, |change| !change.approvals.is_empty()).await;
     assert!(change.approvals.len() == 1 && change.approvals[0].starts_with("carol"));

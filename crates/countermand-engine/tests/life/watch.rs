@@ -285,12 +285,15 @@ async fn a_program_is_told_what_failed_and_how_to_take_it_back() {
     world.prod.data.lock().unwrap().says = Some("\u{202e}\"}".into());
     world.clock.advance(MINUTE);
     world.said(number, "failed").await;
-    let told = loop {
-        match std::fs::read_to_string(&out) {
-            Ok(told) => break told,
-            Err(_) => tokio::task::yield_now().await,
+    let written = async {
+        loop {
+            match std::fs::read_to_string(&out) {
+                Ok(told) => return told,
+                Err(_) => tokio::task::yield_now().await,
+            }
         }
     };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(60), written).await.unwrap();
     assert!(told.is_ascii(), "{told}");
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&told["watch"], &told["probe"]), (&"failed".into(), &"orders".into()));

@@ -95,8 +95,8 @@ pub struct InitPostgres {
     /// Print the SQL that removes both roles and what they were given
     #[arg(long)]
     pub uninstall: bool,
-    /// Log in as this role to find schemas and their owners [default: nobody is asked, and the
-    /// owners stand there as `<owner>`]
+    /// Log in as this role to find schemas and their owners; else nobody is asked, and the owners
+    /// stand there as `<owner>`
     #[arg(long, value_name = "ROLE")]
     pub ask: Option<String>,
     /// The file with that role's password [default: $PGPASSWORD itself]

@@ -12,6 +12,9 @@ const LONGEST: usize = 64 * 1024;
 /// Rows that are asked for: the second shows that there is more than one.
 const ENOUGH: i32 = 2;
 
+/// A gateway that is busy is not cut off between two of its own statements.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// Answers with the one value of the one row that the question must bring.
 pub(super) async fn probe(
     target: &PostgresTarget,
@@ -20,7 +23,7 @@ pub(super) async fn probe(
 ) -> Result<Option<String>, TargetError> {
     let setup = target.setup();
     let statement = setup.statement_timeout.min(within);
-    let limits = Limits { statement, lock: setup.lock_wait.min(within), idle: within };
+    let limits = Limits { statement, lock: setup.lock_wait.min(within), idle: within.max(IDLE) };
     let mut client = Client::open(&setup.address, &setup.session, limits).await?;
     // Rows that policies hide from agents are hidden from the question too; off, it would fail.
     client.batch("BEGIN READ ONLY; SET LOCAL row_security TO on").await?;
