@@ -118,8 +118,8 @@ impl Change<'_> {
     /// A policy may ask less of what has a tag, but never of what is critical.
     fn only_adds_critical(&self) -> bool {
         let (old, new) = (set(self.old), set(self.new));
-        let critical = Value::from("critical");
-        old.is_subset(&new) && new.difference(&old).all(|tag| **tag == critical)
+        let critical = Value::from("critical").to_string();
+        old.is_subset(&new) && new.difference(&old).all(|tag| *tag == critical)
     }
 
     fn is_less(&self) -> bool {
@@ -154,31 +154,9 @@ impl Change<'_> {
     }
 }
 
-fn set(value: Option<&Value>) -> BTreeSet<Text<'_>> {
-    value.and_then(Value::as_array).into_iter().flatten().map(Text).collect()
-}
-
-/// Values of a list, in some order.
-#[derive(PartialEq, Eq)]
-struct Text<'a>(&'a Value);
-
-impl std::ops::Deref for Text<'_> {
-    type Target = Value;
-    fn deref(&self) -> &Value {
-        self.0
-    }
-}
-
-impl Ord for Text<'_> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.to_string().cmp(&other.0.to_string())
-    }
-}
-
-impl PartialOrd for Text<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+/// The members of a list as they are written.
+fn set(value: Option<&Value>) -> BTreeSet<String> {
+    value.and_then(Value::as_array).into_iter().flatten().map(Value::to_string).collect()
 }
 
 /// What a list has more and less than before.
