@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Nobody is locked out: what is in force must leave somebody who can sign at once, and where
-    /// there are several, reviewers for each other.
+    /// there are several, one who reviews.
     fn leaves_people(&self, wanted: &Configuration) -> Result<(), ReviewError> {
         let now = self.0.clock.now();
         let mut enrolment = self.0.enrolment.clone();
@@ -128,10 +128,10 @@ impl Engine {
                 "nobody could sign anything for 24 hours: keep a key that counts beside new ones",
             );
         }
-        if people > 1 && reviewers < 2 {
+        if people > 1 && reviewers == 0 {
             return no(
-                "two people must review, or none of them could ever approve what the other \
-                 writes: name them under [reviewers]",
+                "one of two people must review, or nobody could approve anything: name them under \
+                 [reviewers]",
             );
         }
         Ok(())

@@ -225,6 +225,10 @@ async fn nobody_is_locked_out_by_what_they_sign() {
     unreviewed.settings.remove("reviewers");
     let told = world.sign("alice", propose(&unreviewed)).await;
     assert!(refused(&told).contains("two people must review"), "{told:?}");
+    let mut one = world.more();
+    one.settings["reviewers"].as_object_mut().unwrap().retain(|name, _| name == "bob");
+    let told = world.sign("alice", propose(&one)).await;
+    assert!(said(&told).contains("waits until"), "one who reviews is enough: {told:?}");
 }
 
 #[tokio::test]
