@@ -405,7 +405,7 @@ impl Change {
             }
             Event::RestoreInDoubt { .. } => self.restoring.is_some(),
             Event::Restored { .. } | Event::RestoreFailed { .. } => {
-                matches!(self.state, State::Executed(_))
+                matches!(self.state, State::Executed(_)) && self.restoring.is_some()
             }
             Event::WatchBegun { .. } => {
                 self.watch.is_none()
@@ -548,6 +548,7 @@ pub fn facts_of(preview: &Preview, partner: bool, solo: bool) -> Facts {
         unavailable: preview.unavailable,
         solo,
         adopted: false,
+        backups: false,
     }
 }
 

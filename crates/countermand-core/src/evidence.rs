@@ -22,6 +22,9 @@ pub struct Evidence {
     pub rehearsed: bool,
     /// In a solo installation: the sponsor confirmed their own agent's change.
     pub confirmed: bool,
+    /// The target's own newest backup is not older than its configuration says.
+    #[serde(default)]
+    pub backup_fresh: bool,
 }
 
 /// What is true of a unit and its target, whatever has been shown for it.
@@ -41,4 +44,7 @@ pub struct Facts {
     pub solo: bool,
     /// A human adopted the change as their own.
     pub adopted: bool,
+    /// Whether anybody can say how old the target's own backups are.
+    #[serde(default)]
+    pub backups: bool,
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod backups;
 pub mod change;
 pub mod configuration;
 pub mod digest;

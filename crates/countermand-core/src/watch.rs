@@ -7,11 +7,22 @@ use std::collections::BTreeMap;
 /// As much of an answer is shown; the rest may be anything.
 const SHOWN: usize = 200;
 
-/// One question that a target is asked again and again after a change.
+/// What is asked, and whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The target, in its own language: it answers with one value.
+    Target(String),
+    /// What answers at this URL, of `http` or `https`: the body of a success is the answer.
+    Http(String),
+    /// This folder: when the newest file in it was written is the answer.
+    Newest(String),
+}
+
+/// One question that is asked again and again after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// In the target's own language: it answers with one value.
-    pub question: String,
+    /// What is asked.
+    pub question: Question,
     /// What the answer must be.
     pub expected: Expectation,
     /// For how long after the change.
@@ -23,6 +34,8 @@ pub struct Probe {
 /// What a probe's answer must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expectation {
+    /// Anything: that there is one is enough.
+    Anything,
     /// This text.
     Equals(String),
     /// A number from the first to the second, where they are there.
@@ -32,6 +45,7 @@ pub enum Expectation {
 impl std::fmt::Display for Expectation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Expectation::Anything => f.write_str("expected an answer"),
             Expectation::Equals(text) => write!(f, "expected `{}`", shown(text)),
             Expectation::Within(Some(least), Some(most)) => {
                 write!(f, "expected {least} to {most}")
@@ -51,6 +65,7 @@ impl Expectation {
     pub fn check(&self, answer: Option<&str>) -> Result<(), String> {
         let Some(answer) = answer else { return Err(format!("no value, {self}")) };
         let fits = match self {
+            Expectation::Anything => true,
             Expectation::Equals(text) => answer == text,
             Expectation::Within(least, most) => is_within(answer, *least, *most),
         };

@@ -75,6 +75,7 @@ impl Unit {
         evidence.trial &= self.facts.reversible;
         evidence.verified &= self.facts.reversible;
         evidence.rehearsed &= self.facts.rehearsable && !self.is_opaque();
+        evidence.backup_fresh &= self.facts.backups;
         evidence
     }
 
@@ -113,8 +114,10 @@ fn facts() -> impl Strategy<Value = Facts> {
     let mostly = || proptest::bool::weighted(0.8);
     let rarely = || proptest::bool::weighted(0.15);
     let recovery = proptest::sample::select(vec![0, 900, 901, u64::MAX]);
-    (0_u32..12, mostly(), recovery, mostly(), rarely(), rarely(), rarely()).prop_map(
-        |(roots, reversible, recovery_seconds, rehearsable, unavailable, solo, adopted)| Facts {
+    let flags = (mostly(), mostly(), mostly(), rarely(), rarely(), rarely());
+    (0_u32..12, recovery, flags).prop_map(|(roots, recovery_seconds, flags)| {
+        let (reversible, rehearsable, backups, unavailable, solo, adopted) = flags;
+        Facts {
             roots,
             reversible,
             recovery_seconds,
@@ -122,8 +125,9 @@ fn facts() -> impl Strategy<Value = Facts> {
             unavailable,
             solo,
             adopted,
-        },
-    )
+            backups,
+        }
+    })
 }
 
 fn unit() -> impl Strategy<Value = Unit> {
@@ -138,8 +142,8 @@ fn unit() -> impl Strategy<Value = Unit> {
 fn evidence() -> impl Strategy<Value = Evidence> {
     let cooled = proptest::sample::select(vec![0, 59, 60, 599, 600, 3600, 7200, u64::MAX]);
     let counts = (0_u32..4, 0_u32..3, 0_u32..11);
-    (counts, cooled, any::<[bool; 4]>()).prop_map(|((dba, sre, others), cooled_seconds, flags)| {
-        let [trial, verified, rehearsed, confirmed] = flags;
+    (counts, cooled, any::<[bool; 5]>()).prop_map(|((dba, sre, others), cooled_seconds, flags)| {
+        let [trial, verified, rehearsed, confirmed, backup_fresh] = flags;
         Evidence {
             peers: dba.max(sre) + others,
             groups: [(name("dba"), dba), (name("sre"), sre)].into(),
@@ -148,6 +152,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             verified,
             rehearsed,
             confirmed,
+            backup_fresh,
         }
     })
 }
@@ -164,6 +169,7 @@ fn more(evidence: &Evidence, extra: &Evidence) -> Evidence {
     more.verified |= extra.verified;
     more.rehearsed |= extra.rehearsed;
     more.confirmed |= extra.confirmed;
+    more.backup_fresh |= extra.backup_fresh;
     more
 }
 
@@ -183,6 +189,7 @@ fn with(evidence: &Evidence, missing: &[Missing]) -> Evidence {
             Missing::Verified => after.verified = true,
             Missing::Rehearsal => after.rehearsed = true,
             Missing::Confirmation => after.confirmed = true,
+            Missing::FreshBackup => after.backup_fresh = true,
         }
     }
     after.peers = peers;
@@ -199,6 +206,7 @@ fn shows(evidence: &Evidence, piece: &Missing) -> bool {
         Missing::Verified => evidence.verified,
         Missing::Rehearsal => evidence.rehearsed,
         Missing::Confirmation => evidence.confirmed,
+        Missing::FreshBackup => evidence.backup_fresh,
     }
 }
 
@@ -225,6 +233,7 @@ fn site() -> impl Strategy<Value = String> {
         "context.evidence.restore_point.trial",
         "context.evidence.rehearsed",
         "context.evidence.confirmed",
+        "context.evidence.backup_fresh",
         "context.solo",
         "context.roots < 3",
         "resource.kind == \"table\"",

@@ -17,6 +17,7 @@ const USUAL: Facts = Facts {
     unavailable: false,
     solo: false,
     adopted: false,
+    backups: false,
 };
 
 fn policy(site: &str) -> Policy {

@@ -186,6 +186,7 @@ impl Engine {
             unavailable: false,
             solo: self.people().is_solo(),
             adopted: false,
+            backups: false,
         }
     }
 
@@ -365,12 +366,23 @@ impl Engine {
 
     /// Measures. Two at a time in one target, however many ask.
     pub(crate) async fn preview(&self, proposal: &Proposal) -> Result<Preview, Refusal> {
-        let cannot = |why: String| Refusal::CannotJudge { why };
         let turns = self.0.previews.get(&proposal.target).map(Arc::clone);
         let _turn = match turns {
             Some(turns) => turns.acquire_owned().await.ok(),
             None => None,
         };
+        self.measure(proposal).await
+    }
+
+    /// The same where nobody waits for it: nothing where there is no turn free.
+    pub(crate) async fn preview_at_once(&self, proposal: &Proposal) -> Option<Preview> {
+        let turns = self.0.previews.get(&proposal.target).map(Arc::clone)?;
+        let _turn = turns.try_acquire_owned().ok()?;
+        self.measure(proposal).await.ok()
+    }
+
+    async fn measure(&self, proposal: &Proposal) -> Result<Preview, Refusal> {
+        let cannot = |why: String| Refusal::CannotJudge { why };
         let target = self.0.targets.get(&proposal.target);
         let target = target.ok_or_else(|| cannot("there is no such target".into()))?;
         let measured = target.preview(&proposal.payload, &proposal.actions).await;

@@ -49,7 +49,8 @@ impl Engine {
         let measured = unmeasured(&proposal.actions, &[]);
         let may = self.may_keep(proposal, &reasons)
             && self.is_adoptable(proposal, &actions, measured, &facts);
-        if may && let Ok(preview) = self.preview(proposal).await {
+        // It is refused either way: nobody waits to have it measured, with their transaction open.
+        if may && let Some(preview) = self.preview_at_once(proposal).await {
             let measured = self.decide_measured(proposal, &preview, &[]);
             let reasons = with_those_of(reasons, measured);
             return Err(self.forbid_measured(proposal, reasons, preview, &[]).await);

@@ -31,7 +31,7 @@ const LEAVES_NOTHING: [Verb; 5] =
 const MOST_ANSWERS: usize = 4096;
 
 /// What an answer without evidence depends on, beside the policy and the installation.
-type Known = (AgentName, TargetName, Vec<Action>, Measured, u32, bool);
+type Known = (AgentName, TargetName, Vec<Action>, Measured, u32, (bool, bool));
 
 /// Agents and the policy that is in force for them.
 pub(crate) struct Authority {
@@ -118,6 +118,7 @@ impl Engine {
         let Some(placement) = self.0.installation.targets.get(asked.target) else {
             return forbid(format!("there is no target `{}`", asked.target));
         };
+        let fresh = self.is_backup_fresh(asked.target);
         self.authority().policy.decide(&Question {
             agent: asked.agent,
             sponsor: asked.sponsor,
@@ -127,12 +128,12 @@ impl Engine {
             tags: &placement.tags,
             actions,
             measured,
-            facts,
-            evidence,
+            facts: &Facts { backups: placement.backups.is_some(), ..facts.clone() },
+            evidence: &Evidence { backup_fresh: fresh, ..evidence.clone() },
         })
     }
 
-    /// Puts actions to policy without evidence. A yes is remembered for as long as this policy and
+    /// Puts actions to policy without evidence of their own. A yes is remembered for as long as this policy and
     /// these agents are in force.
     pub(crate) fn ask_again(
         &self,
@@ -143,8 +144,9 @@ impl Engine {
     ) -> Decision {
         let authority = self.authority();
         let named = actions.iter().map(|(action, _)| action.clone()).collect();
+        let shown = (facts.solo, self.is_backup_fresh(asked.target));
         let known =
-            (asked.agent.clone(), asked.target.clone(), named, measured, facts.roots, facts.solo);
+            (asked.agent.clone(), asked.target.clone(), named, measured, facts.roots, shown);
         let remembered = || authority.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(decision) = remembered().get(&known) {
             return decision.clone();

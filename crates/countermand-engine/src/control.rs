@@ -362,6 +362,9 @@ pub struct Status {
     /// Watches that failed or were not seen to their end, in words, for a week.
     #[serde(default)]
     pub watches: Vec<String>,
+    /// Targets whose own backups are too old, or nobody knows of what time, in words.
+    #[serde(default)]
+    pub backups: Vec<String>,
     /// Plain keys count: this is a demo.
     pub demo: bool,
 }

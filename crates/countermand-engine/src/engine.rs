@@ -12,11 +12,13 @@ use crate::enrolment::Roll;
 use crate::freeze::Freezer;
 use crate::home::{Home, HomeError};
 use crate::installation::Installation;
+use crate::own_backups;
 use crate::publish::Publisher;
 use crate::store::{Keys, Store, StoreError};
 use crate::target::Target;
 use crate::twins::{self, Fingerprints};
 use crate::watch::Watches;
+use crate::web::Web;
 use countermand_core::configuration::Enrolment;
 use countermand_core::name::TargetName;
 use countermand_core::policy::PolicyError;
@@ -76,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) batch: Batch,
     pub(crate) circuits: Circuits,
     pub(crate) watches: Watches,
+    pub(crate) backups: own_backups::Known,
+    pub(crate) web: tokio::sync::OnceCell<Web>,
     pub(crate) disks: Budget,
     /// Woken when something may have become startable.
     pub(crate) nudge: Notify,
@@ -119,6 +123,8 @@ impl Engine {
         let lock = home.lock()?;
         backup::clear_left_over(&home);
         let keys = Arc::new(home.keys()?);
+        // Before a newer format is written: one that these do not load in could not go back.
+        Authority::new(&installation, Vec::new())?;
         let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
         let enrolment = configure::take_in(&store, &installation).await?;
         let roll = Roll::new(&installation, &enrolment);
@@ -146,6 +152,8 @@ impl Engine {
             batch: Batch::default(),
             circuits: Circuits::default(),
             watches: Watches::default(),
+            backups: own_backups::Known::default(),
+            web: tokio::sync::OnceCell::new(),
             disks,
             nudge: Notify::new(),
             moved: watch::Sender::new(0),

@@ -44,7 +44,9 @@ impl Engine {
         self.record_freezes().await?;
         self.apply_due().await?;
         self.look_at_watches();
+        self.look_at_backups();
         let open = self.0.store.read(|rows| rows.numbers(true))?;
+        self.0.watches.keep_waiting_only(&open.iter().copied().collect());
         for number in open.into_iter().rev() {
             let change = match self.0.store.read(|rows| rows.change(number)) {
                 Ok(change) => change,
@@ -93,6 +95,7 @@ impl Engine {
         tokio::spawn(async move {
             if let Err(error) = engine.execute(number).await {
                 tracing::error!(%number, %error, "the execution could not be recorded");
+                engine.find_out(number).await;
             }
             drop(lane);
             engine.moved();

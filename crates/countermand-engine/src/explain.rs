@@ -242,6 +242,7 @@ impl Engine {
                 partner().map(|partner| format!("the gateway, in {partner}")).into_iter().collect()
             }
             Missing::Confirmation => vec![asked.sponsor.to_string()],
+            Missing::FreshBackup => vec!["whoever makes the target's own backups".into()],
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What an installation is made of: people, targets, limits. Read once, at start.
 
 use crate::target::Tags;
+use countermand_core::backups::Backups;
 use countermand_core::configuration::Configuration;
 use countermand_core::limits::Limits;
 use countermand_core::name::{
@@ -50,6 +51,8 @@ pub struct Placement {
     pub probation: Option<Probation>,
     /// What it is asked after a change.
     pub watch: BTreeMap<ProbeName, Probe>,
+    /// How it is known that its own backups are being made.
+    pub backups: Option<Backups>,
     /// The program, with its arguments, that is told of a watch that failed.
     pub notify: Option<Vec<String>>,
 }

@@ -18,7 +18,10 @@ impl Engine {
         for number in self.0.store.read(|rows| rows.numbers(true))? {
             let change = self.0.store.read(|rows| rows.change(number))?;
             match &change.state {
-                State::Running { attempt } => self.was_running(number, *attempt).await?,
+                State::Running { attempt } => {
+                    let why = "the gateway stopped before the commit was sent";
+                    self.was_running(number, *attempt, why).await?;
+                }
                 State::Committing { .. } => {
                     let resolving = self.resolve(number);
                     if tokio::time::timeout(PATIENCE, resolving).await.is_err() {
@@ -48,10 +51,15 @@ impl Engine {
 
     /// The commit was never sent, since [`Event::Committing`] is durable before it is: the
     /// target rolled back when the connection ended.
-    async fn was_running(&self, number: ChangeNumber, attempt: u32) -> Result<(), StoreError> {
-        let why = "the gateway stopped before the commit was sent".to_owned();
+    async fn was_running(
+        &self,
+        number: ChangeNumber,
+        attempt: u32,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        let why = why.to_owned();
         self.record(number, Event::RolledBack { attempt, abort: Abort::Interrupted, why }).await?;
-        let why = "the gateway was down".to_owned();
+        let why = "the gateway was interrupted".to_owned();
         self.record(number, Event::CoolingRestarted { why }).await?;
         self.prepare(number);
         Ok(())
@@ -69,17 +77,34 @@ impl Engine {
 
     fn resolve_later(&self, number: ChangeNumber) {
         let engine = self.clone();
-        tokio::spawn(async move {
-            let mut stopping = engine.0.stopping.subscribe();
-            let resolved = tokio::select! {
-                resolved = engine.resolve(number) => resolved,
-                // It is asked again at the next start.
+        tokio::spawn(async move { engine.find_out(number).await });
+    }
+
+    /// Records how an execution ended that nobody could record the end of, as soon as that can be
+    /// done. What is not known when the gateway stops is found out at its next start.
+    pub(crate) async fn find_out(&self, number: ChangeNumber) {
+        let mut stopping = self.0.stopping.subscribe();
+        loop {
+            let found = tokio::select! {
+                found = self.found_out(number) => found,
                 _ = stopping.wait_for(|stop| *stop) => return,
             };
-            if let Err(error) = resolved {
-                tracing::error!(%number, %error, "a commit could not be resolved");
+            let Err(error) = found else { return };
+            tracing::error!(%number, %error, "how it ended could not be recorded; it is tried again");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Nothing of it runs any more when this is called.
+    async fn found_out(&self, number: ChangeNumber) -> Result<(), StoreError> {
+        match self.0.store.read(|rows| rows.change(number))?.state {
+            State::Running { attempt } => {
+                let why = "what it did could not be recorded, and was not committed";
+                self.was_running(number, attempt, why).await
             }
-        });
+            State::Committing { .. } => self.resolve(number).await,
+            _ => Ok(()),
+        }
     }
 
     /// Asks the target, by the commit token, whether the commit happened, until it knows.

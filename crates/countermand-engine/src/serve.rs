@@ -107,6 +107,7 @@ impl Engine {
             disk: self.0.disks.words(),
             configuration: self.waiting_words()?,
             watches: self.alarms()?,
+            backups: self.stale_backups(),
             demo: self.0.installation.plain_keys_count,
         })
     }

@@ -373,10 +373,12 @@ fn a_watch_begins_after_the_end_ends_once_and_changes_nothing_else() {
             happens(&ended, event).unwrap_err();
         }
         // What is there after it was taken back is watched anew.
+        let begins = Event::RestoreBegun { human: human("bob"), overwrite: false };
         let rows = Counts::new();
         let (human, overwritten) = (human("bob"), Vec::new());
         let restored = Event::Restored { human, rows, equal: true, overwritten };
-        let restored = happens(&ended, restored).unwrap();
+        happens(&ended, restored.clone()).unwrap_err();
+        let restored = happens(&happens(&ended, begins).unwrap(), restored).unwrap();
         assert_eq!(restored.watch, None);
         assert!(happens(&restored, begun()).unwrap().is_watched());
     }

@@ -126,8 +126,17 @@ impl Vocabulary {
         let long = |n: u64| RestrictedExpression::new_long(i64::try_from(n).unwrap_or(i64::MAX));
         let bool = RestrictedExpression::new_bool;
         // Without `..`: a new fact is one that policies can use.
-        let Facts { roots, reversible, recovery_seconds, rehearsable, unavailable, solo, adopted } =
-            facts;
+        let Facts {
+            roots,
+            reversible,
+            recovery_seconds,
+            rehearsable,
+            unavailable,
+            solo,
+            adopted,
+            // It says only what evidence there can be.
+            backups: _,
+        } = facts;
         let fields = [
             ("evidence", self.evidence(shown)?),
             ("solo", bool(*solo)),
@@ -159,6 +168,7 @@ impl Vocabulary {
             ("restore_point", record(restore_point)?),
             ("rehearsed", flag(Dimension::Rehearsed)),
             ("confirmed", flag(Dimension::Confirmed)),
+            ("backup_fresh", flag(Dimension::BackupFresh)),
         ])
     }
 }

@@ -73,6 +73,8 @@ pub enum Missing {
     Rehearsal,
     /// The sponsor's own word, in an installation with one human.
     Confirmation,
+    /// A backup of the target's own that is not too old.
+    FreshBackup,
 }
 
 impl Missing {
@@ -103,6 +105,7 @@ impl std::fmt::Display for Missing {
             Missing::Verified => f.write_str("a verified restore point"),
             Missing::Rehearsal => f.write_str("a rehearsal in staging"),
             Missing::Confirmation => f.write_str("confirmation by its sponsor, not peer-reviewed"),
+            Missing::FreshBackup => f.write_str("a fresh backup of the target's own"),
         }
     }
 }

@@ -173,6 +173,7 @@ impl Walk<'_> {
             ["restore_point", "verified"] => Dimension::Verified,
             ["rehearsed"] => Dimension::Rehearsed,
             ["confirmed"] => Dimension::Confirmed,
+            ["backup_fresh"] => Dimension::BackupFresh,
             _ => return Err(Fault::UnknownEvidence(written(path))),
         })
     }

@@ -86,6 +86,6 @@ fn evidence(groups: &BTreeSet<GroupName>) -> String {
     format!(
         "type Evidence = {{\n  approvals: {{ peers: Long, groups: {{{counts} }} }},\n  \
          cooled_seconds: Long,\n  restore_point: {{ trial: Bool, verified: Bool }},\n  \
-         rehearsed: Bool,\n  confirmed: Bool,\n}};\n"
+         rehearsed: Bool,\n  confirmed: Bool,\n  backup_fresh: Bool,\n}};\n"
     )
 }

@@ -24,6 +24,7 @@ pub(super) enum Dimension {
     Verified,
     Rehearsed,
     Confirmed,
+    BackupFresh,
 }
 
 impl Dimension {
@@ -51,8 +52,16 @@ impl Shown {
     /// The evidence at hand.
     pub(super) fn of(evidence: &Evidence) -> Shown {
         // Without `..`: new evidence is a new dimension.
-        let Evidence { peers, groups, cooled_seconds, trial, verified, rehearsed, confirmed } =
-            evidence;
+        let Evidence {
+            peers,
+            groups,
+            cooled_seconds,
+            trial,
+            verified,
+            rehearsed,
+            confirmed,
+            backup_fresh,
+        } = evidence;
         let mut shown = Shown::default();
         for (group, count) in groups {
             shown.raise(&Dimension::Group(group.clone()), i64::from(*count));
@@ -63,6 +72,7 @@ impl Shown {
         shown.raise(&Dimension::Verified, i64::from(*verified));
         shown.raise(&Dimension::Rehearsed, i64::from(*rehearsed));
         shown.raise(&Dimension::Confirmed, i64::from(*confirmed));
+        shown.raise(&Dimension::BackupFresh, i64::from(*backup_fresh));
         shown
     }
 
@@ -76,14 +86,15 @@ impl Shown {
             Dimension::Trial | Dimension::Verified => facts.reversible,
             Dimension::Rehearsed => facts.rehearsable,
             Dimension::Confirmed => facts.solo,
+            Dimension::BackupFresh => facts.backups,
         });
         full.join(self)
     }
 
     /// All evidence there could ever be.
     pub(super) fn everything(groups: &BTreeSet<GroupName>) -> Shown {
-        use Dimension::{Confirmed, Cooled, Group, Peers, Rehearsed, Trial, Verified};
-        let flags = [Trial, Verified, Rehearsed, Confirmed].map(|flag| (flag, 1));
+        use Dimension::{BackupFresh, Confirmed, Cooled, Group, Peers, Rehearsed, Trial, Verified};
+        let flags = [Trial, Verified, Rehearsed, Confirmed, BackupFresh].map(|flag| (flag, 1));
         let counts = [Peers, Cooled].into_iter().chain(groups.iter().cloned().map(Group));
         Shown(flags.into_iter().chain(counts.map(|count| (count, i64::MAX))).collect())
     }
@@ -164,6 +175,7 @@ fn word(dimension: &Dimension, have: i64, need: i64) -> Missing {
         Dimension::Verified => Missing::Verified,
         Dimension::Rehearsed => Missing::Rehearsal,
         Dimension::Confirmed => Missing::Confirmation,
+        Dimension::BackupFresh => Missing::FreshBackup,
     }
 }
 

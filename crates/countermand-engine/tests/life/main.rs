@@ -9,6 +9,7 @@ mod evidence;
 mod flows;
 mod freeze;
 mod memory;
+mod own_backups;
 mod probation;
 mod report;
 mod standing;
@@ -180,6 +181,46 @@ async fn a_rejected_request_is_refused_with_its_reason_for_a_day() {
             }
             _ => panic!("it was not refused as rejected"),
         }
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_recorded_is_recorded_when_it_can_be() {
+    for sick in ["committing", "executed"] {
+        let world = World::new().await;
+        let number = world.held("billing").await;
+        world.prepared(number).await;
+        world.approve("bob", number).await;
+        let path = world.folder.path().join("state/store.sqlite");
+        let store = rusqlite::Connection::open(path).unwrap();
+        store
+            .execute_batch(&format!(
+                "CREATE TRIGGER sick BEFORE INSERT ON event WHEN NEW.event LIKE '%\"{sick}\"%' \
+                 BEGIN SELECT RAISE(ABORT, 'the disk is sick'); END"
+            ))
+            .unwrap();
+        world.cool();
+        let ran = || world.prod.data.lock().unwrap().runs >= 1;
+        let within = std::time::Duration::from_secs(30);
+        let run = async {
+            while !ran() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(within, run).await.unwrap();
+        if sick == "committing" {
+            let back = |view: &countermand_engine::control::ChangeView| {
+                let said = |words: &str| view.history.iter().any(|(_, said)| said.contains(words));
+                said("could not be recorded") && said("cooling starts again")
+            };
+            world.until(number, back).await;
+            assert_eq!(world.prod.data.lock().unwrap().commits, 0);
+        }
+        store.execute_batch("DROP TRIGGER sick").unwrap();
+        world.cool();
+        let done = world.until(number, |view| view.line.state == "executed").await;
+        assert_eq!((done.executions, world.prod.data.lock().unwrap().commits), (1, 1), "{sick}");
+        assert_eq!(world.consistency().await.differences, Vec::<String>::new());
     }
 }
 

@@ -33,6 +33,10 @@ pub(crate) struct Data {
     pub(crate) lose_answer: bool,
     /// Probes that were asked.
     pub(crate) probes: u64,
+    /// Probes are not answered while somebody holds this.
+    pub(crate) slow: Arc<tokio::sync::Mutex<()>>,
+    /// What it answers the next probe only.
+    pub(crate) says_once: Option<String>,
     /// What it answers every probe, where it is not the truth.
     pub(crate) says: Option<String>,
     /// The next restore is asked for, and never answered.
@@ -208,8 +212,16 @@ impl Target for Memory {
     }
 
     async fn probe(&self, question: &str, _: Duration) -> Result<Option<String>, TargetError> {
+        let slow = {
+            let mut data = self.data.lock().unwrap();
+            data.probes += 1;
+            data.slow.clone()
+        };
+        let _answers = slow.lock().await;
         let mut data = self.data.lock().unwrap();
-        data.probes += 1;
+        if let Some(once) = data.says_once.take() {
+            return Ok(Some(once));
+        }
         let Some(table) = question.strip_prefix("rows of ") else {
             let message = format!("`{question}` is no question (SQLSTATE 42601)");
             return Err(TargetError::Refused { code: "42601".into(), message });

@@ -2,9 +2,9 @@
 
 use crate::world::{self, NOBODY, World};
 use countermand_core::request::ChangeNumber;
-use countermand_core::watch::{Expectation, Probe};
+use countermand_core::watch::{Expectation, Probe, Question};
 use countermand_engine::control::{AgentQuery, Command, PrepareAct, Reply, Status};
-use countermand_engine::{Home, Installation};
+use countermand_engine::{Admission, Home, Installation};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::path::Path;
@@ -13,7 +13,7 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 fn at_least(table: &str, rows: i64, lasts: SignedDuration) -> Probe {
     Probe {
-        question: format!("rows of {table}"),
+        question: Question::Target(format!("rows of {table}")),
         expected: Expectation::Within(Some(rows), None),
         lasts,
         every: SignedDuration::from_secs(10),
@@ -184,7 +184,8 @@ async fn an_answer_that_cannot_be_had_is_a_failure() {
             "no question" => {
                 let edit = |installation: &mut Installation| {
                     let prod = installation.targets.get_mut(&"prod".parse().unwrap()).unwrap();
-                    prod.watch.get_mut(&"orders".parse().unwrap()).unwrap().question = "?".into();
+                    prod.watch.get_mut(&"orders".parse().unwrap()).unwrap().question =
+                        Question::Target("?".into());
                 };
                 let number = world.executed().await;
                 let world = world.restart(edit, MINUTE / 10).await;
@@ -268,6 +269,84 @@ async fn what_fails_already_before_the_change_keeps_it_waiting_in_words() {
     assert!(done.line.missing.is_empty());
     let said = done.history.iter().filter(|(_, said)| said.starts_with("not started"));
     assert_eq!(said.count(), 1, "it is said once");
+}
+
+#[tokio::test]
+async fn a_slow_probe_is_in_nobodys_way_and_all_watches_have_one_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = watched(folder.path());
+    let prod = installation.targets.get_mut(&"prod".parse().unwrap()).unwrap();
+    prod.watch.remove(&"soon".parse().unwrap());
+    let world = World::built(folder, installation).await;
+    world.let_in().await;
+    let first = world.executed().await;
+    assert!(matches!(world.ask("billing").await, Admission::Done { .. }));
+    world.prod.data.lock().unwrap().tables.insert("billing.costs".into(), 1);
+    let second = world.executed().await;
+    // Before each, and after each.
+    world.asked(4).await;
+    let slow = world.prod.data.lock().unwrap().slow.clone();
+    let answers = slow.lock().await;
+    world.clock.advance(SignedDuration::from_secs(20));
+    world.asked(5).await;
+    let act = PrepareAct::Restore { change: ChangeNumber(first), overwrite: false };
+    let reply = world.sign("bob", act).await;
+    assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+    drop(answers);
+    // The one question for both, and one for what was taken back meanwhile.
+    world.asked(6).await;
+    world.clock.advance(MINUTE * 5);
+    world.said(first, "as expected").await;
+    world.said(second, "as expected").await;
+    let asked = world.prod.data.lock().unwrap().probes;
+    assert!(asked <= 8, "asked {asked} times: not once for both");
+}
+
+#[tokio::test]
+async fn an_answer_that_waited_for_our_own_locks_is_asked_for_again() {
+    let world = world().await;
+    let number = world.executed().await;
+    world.asked(4).await;
+    world.prod.data.lock().unwrap().says_once = Some("0".into());
+    world.clock.advance(SignedDuration::from_secs(10));
+    world.asked(7).await;
+    world.clock.advance(MINUTE * 5);
+    world.said(number, "as expected").await;
+}
+
+#[tokio::test]
+async fn probes_that_fail_in_turn_are_named_once_each() {
+    let world = world().await;
+    let number = world.due().await;
+    for round in 0..6 {
+        world.orders(round % 2);
+        let asked = world.prod.data.lock().unwrap().probes;
+        world.clock.advance(SignedDuration::from_secs(10));
+        world.asked(asked + 1).await;
+    }
+    world.orders(5);
+    world.clock.advance(SignedDuration::from_secs(10));
+    let done = world.until(number, |view| view.line.state == "executed").await;
+    let said = done.history.iter().filter(|(_, said)| said.starts_with("not started")).count();
+    assert_eq!(said, 2, "{:?}", done.history);
+}
+
+#[tokio::test]
+async fn a_web_server_that_does_not_answer_is_a_failure() {
+    // Bound and closed again: nobody listens there.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let world = world().await;
+    let number = world.executed().await;
+    world.asked(4).await;
+    let edit = |installation: &mut Installation| {
+        let prod = installation.targets.get_mut(&"prod".parse().unwrap()).unwrap();
+        let probe = prod.watch.get_mut(&"orders".parse().unwrap()).unwrap();
+        probe.question = Question::Http(format!("http://{gone}/health"));
+        probe.expected = Expectation::Anything;
+    };
+    let world = world.restart(edit, MINUTE / 10).await;
+    let said = world.said(number, "failed").await;
+    assert!(said.contains(&format!("`http://{gone}/health` cannot be asked")), "{said}");
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         limits_of: BTreeMap::new(),
         probation: None,
         watch: BTreeMap::new(),
+        backups: None,
         notify: None,
     };
     let mut installation = Installation {

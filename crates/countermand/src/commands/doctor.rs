@@ -133,6 +133,9 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) {
             for watch in &status.watches {
                 found.add(Verdict::Warning, "watch", watch);
             }
+            for backup in &status.backups {
+                found.add(Verdict::Warning, "backup", backup);
+            }
             if let Some(disk) = &status.disk {
                 found.add(Verdict::Warning, "disk", disk);
             }

@@ -1,6 +1,6 @@
 //! The file's own shape, as it is written. What it means is settled in the parent module.
 
-use super::watch::{Notify, Probe};
+use super::watch::{Backups, Notify, Probe};
 use countermand_core::effect::Effect;
 use countermand_core::limits::Limits as WriteLimits;
 use countermand_core::name::{
@@ -130,6 +130,9 @@ pub(super) struct Target {
     /// What it is asked after a change.
     #[serde(default)]
     pub(super) watch: BTreeMap<ProbeName, Probe>,
+    /// How it is known that its own backups are being made.
+    #[serde(default)]
+    pub(super) backups: Option<Backups>,
     /// Who is told of a watch that failed.
     #[serde(default)]
     pub(super) notify: Option<Notify>,

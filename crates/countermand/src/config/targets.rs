@@ -116,6 +116,7 @@ impl At<'_> {
             limits_of: target.writes_of.clone(),
             probation: target.probation,
             watch: watch::probes(self.source, self.name, &target.watch)?,
+            backups: watch::backups(self.source, folder, self.name, target.backups.as_ref())?,
             notify: watch::notify(self.source, folder, self.name, target.notify.as_ref())?,
         })
     }

@@ -105,7 +105,32 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("at_least = 1", "at_least = 2\nat_most = 1", "no number is"),
     ("at_least = 1", "at_least = 1\nevery = \"0s\"", "every second at most"),
     ("at_least = 1", "at_least = 1\nlasts = \"25h\"", "24 hours at most"),
-    ("at_least = 1", "at_least = 1\nhttp = \"http://x\"", "unknown field `http`"),
+    ("at_least = 1", "at_least = 1\nhttp = \"http://x\"", "ask one of"),
+    (
+        "[targets.prod.object_tags]",
+        "[targets.prod.backups]\nwithin = \"1h\"\n[targets.prod.object_tags]",
+        "one of `sql`",
+    ),
+    (
+        "[targets.prod.object_tags]",
+        "[targets.prod.backups]\nwithin = \"0s\"\nnewest_in = \"/b\"\n[targets.prod.object_tags]",
+        "asked after every second",
+    ),
+    (
+        "[targets.prod.object_tags]",
+        "[targets.prod.backups]\nhttp = \"https://u:p@x/\"\nwithin = \"1h\"\n[targets.prod.object_tags]",
+        "no user or password",
+    ),
+    (
+        "[targets.prod.object_tags]",
+        "[targets.prod.watch.web]\nhttp = \"ftp://x\"\n[targets.prod.object_tags]",
+        "write a whole URL",
+    ),
+    (
+        "[targets.prod.object_tags]",
+        "[targets.prod.watch.web]\nhttp = \"https:///x\"\n[targets.prod.object_tags]",
+        "write a whole URL",
+    ),
     ("watch.orders]", "watch.\"Or ders\"]", "is not a name"),
     ("SELECT count(*) FROM shop.orders", " ", "`sql` is empty"),
     ("\"notify/page\"", "\"page\"", "by its path"),

@@ -1,12 +1,13 @@
 //! What a target is asked after a change: as it is written, and what it means.
 
 use super::fault::{ConfigError, Source};
+use countermand_core::backups;
 use countermand_core::name::{ProbeName, TargetName};
-use countermand_core::watch::{self, Expectation};
+use countermand_core::watch::{self, Expectation, Question};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// More would keep a target's own changes waiting.
 const MOST_PROBES: usize = 16;
@@ -19,7 +20,10 @@ const USUALLY_EVERY: SignedDuration = SignedDuration::from_secs(10);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Probe {
-    sql: String,
+    #[serde(default)]
+    sql: Option<String>,
+    #[serde(default)]
+    http: Option<String>,
     #[serde(default)]
     equals: Option<String>,
     #[serde(default)]
@@ -60,7 +64,22 @@ pub(super) fn probes(
 impl Probe {
     /// What it means, or the key at fault and why.
     fn meant(&self) -> Result<watch::Probe, (&'static str, &'static str)> {
+        let question = match (&self.sql, &self.http) {
+            (Some(sql), None) => asked_of_target(sql)?,
+            (None, Some(url)) => asked_of_web(url)?,
+            (Some(_), Some(_)) => {
+                return Err(("http", "ask one of `sql` and `http`: two probes ask both"));
+            }
+            (None, None) => {
+                return Err((
+                    "sql",
+                    "say what is asked: `sql = \"SELECT …\"` or `http = \"https://…\"`",
+                ));
+            }
+        };
+        let is_web = matches!(question, Question::Http(_));
         let expected = match (&self.equals, self.at_least, self.at_most) {
+            (None, None, None) if is_web => Expectation::Anything,
             (Some(text), None, None) => Expectation::Equals(text.clone()),
             (None, Some(least), Some(most)) if least > most => {
                 return Err(("at_least", "no number is at least `at_least` and at most `at_most`"));
@@ -75,9 +94,6 @@ impl Probe {
             (None, least, most) => Expectation::Within(least, most),
         };
         let (lasts, every) = (self.lasts.unwrap_or(USUALLY), self.every.unwrap_or(USUALLY_EVERY));
-        if self.sql.trim().is_empty() {
-            return Err(("sql", "`sql` is empty: write a SELECT of one value"));
-        }
         if every < SHORTEST || lasts < every || lasts > LONGEST {
             return Err((
                 "every",
@@ -85,8 +101,81 @@ impl Probe {
                 `every = \"10s\"`, `lasts = \"5m\"`",
             ));
         }
-        Ok(watch::Probe { question: self.sql.clone(), expected, lasts, every })
+        Ok(watch::Probe { question, expected, lasts, every })
     }
+}
+
+/// A question, or the key at fault and why.
+type Asked = Result<Question, (&'static str, &'static str)>;
+
+fn asked_of_target(sql: &str) -> Asked {
+    match sql.trim().is_empty() {
+        true => Err(("sql", "`sql` is empty: write a SELECT of one value")),
+        false => Ok(Question::Target(sql.to_owned())),
+    }
+}
+
+/// A secret in a URL would stand in every configuration that people sign.
+fn asked_of_web(url: &str) -> Asked {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let Some(authority) = rest.and_then(|rest| rest.split(['/', '?', '#']).next()) else {
+        return Err(("http", "write a whole URL: `http = \"https://shop.example/health\"`"));
+    };
+    if authority.contains('@') {
+        return Err(("http", "no user or password in a URL: ask what needs none"));
+    }
+    let plain = !url.contains(|c: char| c.is_whitespace() || c.is_control());
+    match plain && !authority.is_empty() {
+        true => Ok(Question::Http(url.to_owned())),
+        false => Err(("http", "write a whole URL: `http = \"https://shop.example/health\"`")),
+    }
+}
+
+/// How a target's own backups are known, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backups {
+    #[serde(default)]
+    sql: Option<String>,
+    #[serde(default)]
+    http: Option<String>,
+    #[serde(default)]
+    newest_in: Option<PathBuf>,
+    within: SignedDuration,
+    #[serde(default)]
+    every: Option<SignedDuration>,
+}
+
+/// What it means; a relative folder starts at the file's.
+pub(super) fn backups(
+    source: &Source<'_>,
+    folder: &Path,
+    target: &TargetName,
+    written: Option<&Backups>,
+) -> Result<Option<backups::Backups>, ConfigError> {
+    let Some(written) = written else { return Ok(None) };
+    let fault = |(key, why): (&'static str, &'static str)| {
+        source.at(&["targets", target.as_str(), "backups", key], why)
+    };
+    let question = match (&written.sql, &written.http, &written.newest_in) {
+        (Some(sql), None, None) => asked_of_target(sql),
+        (None, Some(url), None) => asked_of_web(url),
+        (None, None, Some(newest)) => {
+            Ok(Question::Newest(folder.join(newest).to_string_lossy().into_owned()))
+        }
+        _ => Err((
+            "sql",
+            "say who knows when the newest backup was made: one of `sql`, `http` and `newest_in`",
+        )),
+    };
+    let question = question.map_err(fault)?;
+    let every = written.every.unwrap_or(USUALLY);
+    if written.within < SHORTEST || every < SHORTEST || every > LONGEST {
+        let why = "a backup is asked after every second at most and every 24 hours at least: \
+            `within = \"26h\"`, `every = \"5m\"`";
+        return Err(fault(("within", why)));
+    }
+    Ok(Some(backups::Backups { question, within: written.within, every }))
 }
 
 /// The program that is told, with its arguments; a relative path starts at the file's folder.

@@ -195,6 +195,7 @@ fn ordinary_context() -> Vec<(&'static str, Vec<Value>)> {
         ("/recovery_seconds", vec![json!(0)]),
         ("/roots", vec![json!(1)]),
         ("/evidence/confirmed", no()),
+        ("/evidence/backup_fresh", no()),
         ("/evidence/rehearsed", shown()),
         ("/evidence/restore_point/verified", shown()),
         ("/evidence/restore_point/trial", shown()),

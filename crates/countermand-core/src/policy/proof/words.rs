@@ -147,6 +147,7 @@ fn evidence(shown: &Value) -> Vec<String> {
         flag("/restore_point/verified", "a verified restore point"),
         flag("/rehearsed", "a rehearsal"),
         flag("/confirmed", "its sponsor's confirmation"),
+        flag("/backup_fresh", "a fresh backup of the target's own"),
     ];
     all.into_iter().flatten().chain(groups).collect()
 }
