@@ -50,6 +50,11 @@ macro_rules! names {
                 Self::new(s)
             }
         }
+    )+};
+}
+
+macro_rules! read {
+    ($($name:ident)+) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
@@ -73,4 +78,52 @@ names! {
     InstallationName;
     /// One question of a target's watch.
     ProbeName;
+}
+
+read! { HumanName GroupName TargetName EnvironmentName InstallationName ProbeName }
+
+/// Before the name of a human who asks for themself. No agent's name can begin with it.
+const HUMAN: &str = "human:";
+
+impl AgentName {
+    /// As whom a human asks who has no agent ask for them. It is a requester's name and no agent's:
+    /// [`AgentName::new`] refuses it, and no credential has it.
+    pub fn of_human(human: &HumanName) -> AgentName {
+        AgentName(format!("{HUMAN}{human}"))
+    }
+
+    /// The human who asks for themself, where it is one.
+    pub fn human(&self) -> Option<HumanName> {
+        HumanName::new(self.0.strip_prefix(HUMAN)?).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for AgentName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let human = text.strip_prefix(HUMAN).map(HumanName::new);
+        let read = match human {
+            Some(human) => human.map(|human| AgentName::of_human(&human)),
+            None => AgentName::new(text),
+        };
+        read.map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_human_who_asks_is_no_agent_and_no_agent_is_one() {
+        let alice = AgentName::of_human(&"alice".parse().unwrap());
+        assert_eq!(alice.human(), Some("alice".parse().unwrap()));
+        AgentName::new(alice.as_str()).unwrap_err();
+        let read: AgentName = serde_json::from_str("\"human:alice\"").unwrap();
+        assert_eq!(read, alice);
+        assert_eq!(AgentName::new("human-alice").unwrap().human(), None);
+        for bad in ["human:", "human:human:alice", "human:Alice", "human: alice", "agent:x"] {
+            serde_json::from_value::<AgentName>(bad.into()).unwrap_err();
+        }
+    }
 }

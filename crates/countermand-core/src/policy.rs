@@ -176,7 +176,9 @@ impl Policy {
     fn bound(&self, question: &Question<'_>) -> Result<&Bound, Reason> {
         let Question { agent, sponsor, .. } = question;
         let refused = |policy: String, reason: String| Reason { policy, reason };
-        let Some((own_sponsor, _)) = self.world.agents.get(*agent) else {
+        let own = question.facts.adopted && agent.human().as_ref() == Some(*sponsor);
+        let known = self.world.agents.get(*agent).map(|(sponsor, _)| sponsor);
+        let Some(own_sponsor) = known.or(own.then_some(*sponsor)) else {
             let reason = format!("agent `{agent}` is not known");
             return Err(refused(world::agent_id(agent), reason));
         };

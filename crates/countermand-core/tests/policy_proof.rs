@@ -61,7 +61,7 @@ fn uncooled() -> Counterexample {
             "evidence": {
                 "approvals": { "peers": 9, "groups": {} }, "cooled_seconds": 0,
                 "restore_point": { "trial": true, "verified": true },
-                "rehearsed": true, "confirmed": true,
+                "rehearsed": true, "confirmed": true, "backup_fresh": true,
             },
         }),
         entities: json!([

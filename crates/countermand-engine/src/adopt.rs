@@ -160,6 +160,9 @@ impl Engine {
                 change.state.word()
             ));
         }
+        if let Some(own) = change.request.agent.human().filter(|own| own != human) {
+            return no(format!("change {number} is `{own}`'s own request: only they sign it"));
+        }
         if self.people().get(human).is_none_or(|person| person.sponsors.is_none()) {
             return no(format!(
                 "`{human}` is no sponsor: who adopts a change needs a grant of their own, under \
@@ -186,7 +189,8 @@ impl Engine {
             return Ok(());
         }
         no(format!(
-            "nobody could approve it then: neither `{adopter}` nor the agent's sponsor `{}` may",
+            "nobody could approve it then: neither `{adopter}` nor `{}`, on whose behalf it was \
+             asked for, may",
             change.request.sponsor
         ))
     }

@@ -53,6 +53,16 @@ pub enum Command {
         /// SSHSIG in PEM armour.
         signature: String,
     },
+    /// Keeps what a human asks for until they sign it, with [`PrepareAct::Adopt`]. Nothing comes
+    /// of it before, so it needs no signature itself.
+    Propose {
+        /// Who asks.
+        human: HumanName,
+        /// Of what.
+        target: TargetName,
+        /// What: one unit, in the target's own language.
+        text: String,
+    },
     /// Takes a held change back. Only stops, so needs no signature.
     Withdraw {
         /// Which.

@@ -31,6 +31,7 @@ mod people;
 mod permit;
 mod prepare;
 mod probation;
+mod propose;
 mod publish;
 mod question;
 mod record;

@@ -132,6 +132,9 @@ impl Engine {
                 let (agent, since) = (writes.agent, writes.since);
                 (Act::TakeBack { agent, target, since, until, overwrite }, None)
             }
+            PrepareAct::AddAgent { agent, .. } if agent.human().is_some() => {
+                return no(format!("`{agent}` is a human's name: choose another for an agent"));
+            }
             PrepareAct::AddAgent { agent, grant, lifetime } => {
                 let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
                 let lifetime = SignedDuration::from_secs(lifetime).min(MAX_CREDENTIAL);
@@ -152,6 +155,12 @@ impl Engine {
     fn is_reviewable(&self, change: &Change) -> Result<(), ReviewError> {
         let number = change.request.number;
         if change.state == State::Forbidden {
+            if let Some(own) = change.request.agent.human() {
+                return no(format!(
+                    "change {number} is not signed by `{own}`, who asked for it: they sign it \
+                     first, with `countermand adopt {number}`"
+                ));
+            }
             return no(format!(
                 "change {number} is forbidden to its agent: a sponsor makes it their own first, \
                  with `countermand adopt {number}`"
@@ -344,7 +353,7 @@ impl Engine {
         let rejected = self.0.store.write(move |tx| {
             spent.take(tx)?;
             let change = tx.record(number, event, &proof)?;
-            if change.adopted.is_none() {
+            if change.adopted.is_none() && change.request.agent.human().is_none() {
                 let why = format!("change {number} was rejected");
                 probation::at_fault(tx, &change.request.agent, &why, told)?;
             }

@@ -59,6 +59,9 @@ impl Engine {
             Command::Submit { statement, signature } => {
                 self.submit(statement, signature, by).await?
             }
+            Command::Propose { human, target, text } => {
+                self.propose(&human, &target, &text).await?
+            }
             Command::Withdraw { change } => self.withdraw(change, by).await?,
             Command::StopCooling { change, reason } => {
                 self.stop_cooling(change, by, reason).await?

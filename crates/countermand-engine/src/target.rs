@@ -222,6 +222,10 @@ pub trait Target: Send + Sync {
     /// run, measure against the ceiling; then wait for the verdict.
     async fn run(&self, permit: Permit<Run>) -> Result<Ran, Aborted>;
 
+    /// Reads what a human asks for as one unit, with the settings of a fresh session: what would
+    /// run, and what it would do. Nothing runs.
+    async fn read(&self, text: &str) -> Result<(Payload, Vec<Action>), TargetError>;
+
     /// Answers a question of the site's with one value, or none, as agents' statements run: with
     /// their rights, writing nothing, within this time.
     async fn probe(&self, question: &str, within: Duration) -> Result<Option<String>, TargetError>;

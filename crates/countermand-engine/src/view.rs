@@ -19,7 +19,10 @@ impl Engine {
     pub(crate) fn line(&self, change: &Change) -> ChangeLine {
         let request = &change.request;
         let mut missing: Vec<String> = match change.state {
-            State::Forbidden => vec!["a human who adopts it".to_owned()],
+            State::Forbidden => vec![match request.agent.human() {
+                Some(own) => format!("{own}'s own signature"),
+                None => "a human who adopts it".to_owned(),
+            }],
             State::Held => self.missing(change).iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
@@ -29,7 +32,7 @@ impl Engine {
         }
         ChangeLine {
             number: request.number,
-            state: change.state.word().to_owned(),
+            state: word(change).to_owned(),
             agent: request.agent.clone(),
             sponsor: request.sponsor.clone(),
             adopted: change.adopter().cloned(),
@@ -143,6 +146,12 @@ impl Engine {
     }
 }
 
+/// A change's state in one word.
+fn word(change: &Change) -> &'static str {
+    let unsigned = change.state == State::Forbidden && change.request.agent.human().is_some();
+    if unsigned { "unsigned" } else { change.state.word() }
+}
+
 fn reasons(change: &Change, decision: &Decision) -> Vec<String> {
     let mut words: Vec<String> = change.request.beyond.iter().map(ToString::to_string).collect();
     if change.state == State::Forbidden {
@@ -197,6 +206,9 @@ fn ended(change: &Change) -> Option<String> {
 fn words(recorded: &Recorded) -> String {
     match &recorded.event {
         Event::Held { request, .. } => format!("held; asked by {}", request.agent),
+        Event::Forbidden { request, .. } if request.agent.human().is_some() => {
+            format!("asked for by {}; not signed yet", request.sponsor)
+        }
         Event::Forbidden { request, .. } => {
             format!("forbidden to {}; kept for a human to adopt", request.agent)
         }

@@ -84,7 +84,7 @@ fn write_new(file: &Path, statement: &str) -> Result<(), Failure> {
 }
 
 /// Who signs: whom they name, or whose key it is.
-fn who(global: &Global, signer: &Signer) -> Result<HumanName, Failure> {
+pub(crate) fn who(global: &Global, signer: &Signer) -> Result<HumanName, Failure> {
     if let Some(human) = &signer.human {
         return Ok(human.clone());
     }

@@ -12,6 +12,7 @@ mod catalog;
 mod client;
 pub mod connection;
 mod measure;
+mod own;
 mod preview;
 mod probe;
 mod programs;
@@ -221,6 +222,10 @@ impl Target for PostgresTarget {
 
     async fn run(&self, permit: Permit<Run>) -> Result<Ran, Aborted> {
         run::run(self, permit.spend()).await.map(run::Waiting::into_ran)
+    }
+
+    async fn read(&self, text: &str) -> Result<(Payload, Vec<Action>), TargetError> {
+        own::read(self, text).await
     }
 
     async fn probe(&self, question: &str, within: Duration) -> Result<Option<String>, TargetError> {

@@ -10,6 +10,18 @@ use std::fmt::Write as _;
 /// The payload kind of this protocol.
 pub const KIND: &str = "postgres";
 
+/// The settings that change what a statement means or writes, with their effective values. The
+/// schemas are spelled out, without those that are only this session's.
+pub(super) const SETTINGS: &str = "SELECT 'search_path', pg_catalog.array_to_string(ARRAY(\
+    SELECT pg_catalog.quote_ident(s::pg_catalog.text) \
+    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s \
+    WHERE NOT pg_catalog.starts_with(s::pg_catalog.text, 'pg_temp_')), ', ') \
+    UNION ALL SELECT n, pg_catalog.current_setting(n, true) FROM pg_catalog.unnest(ARRAY[\
+    'DateStyle', 'IntervalStyle', 'TimeZone', 'array_nulls', 'bytea_output', \
+    'check_function_bodies', 'default_tablespace', 'default_text_search_config', \
+    'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'row_security', \
+    'standard_conforming_strings', 'xmlbinary', 'xmloption']::pg_catalog.text[]) AS n";
+
 /// One parameter of an extended-protocol statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameter {

@@ -7,7 +7,7 @@ use countermand_core::effect::Effect;
 use countermand_core::policy::Grant;
 use countermand_core::request::ChangeNumber;
 use countermand_core::verb::postgres;
-use countermand_engine::control::{AgentQuery, Command, PrepareAct, Reply};
+use countermand_engine::control::{AgentQuery, Command, PrepareAct, Reply, Scope};
 use countermand_engine::{Admission, Home, Installation, Kept, Refusal};
 use jiff::SignedDuration;
 
@@ -376,4 +376,87 @@ async fn a_stop_leaves_it_adopted() {
     assert_eq!(world.show(number).await.line.adopted, Some("alice".parse().unwrap()));
     world.approved_and_cooled("bob", number).await;
     world.until(number, |change| change.line.state == "executed").await;
+}
+
+/// A human asks for it, and nothing comes of it before they sign.
+async fn own(world: &World, human: &str, schema: &str) -> Reply {
+    let (human, target) = (human.parse().unwrap(), "prod".parse().unwrap());
+    let command = Command::Propose { human, target, text: format!("drop {schema}") };
+    world.engine.control(command, NOBODY).await
+}
+
+#[tokio::test]
+async fn a_humans_own_change_is_signed_by_them_and_by_another() {
+    let world = World::new().await;
+    let Reply::Change(asked) = own(&world, "alice", "billing").await else { panic!("refused") };
+    let number = asked.line.number;
+    assert_eq!((asked.line.state.as_str(), asked.line.agent.as_str()), ("unsigned", "human:alice"));
+    let Reply::Change(again) = own(&world, "alice", "billing").await else { panic!("refused") };
+    assert_eq!(again.line.number, number, "the same request is the same change");
+
+    let adopt = || PrepareAct::Adopt { change: number };
+    for other in ["bob", "carol"] {
+        let reply = world.sign(other, adopt()).await;
+        assert!(refused(&reply).contains("`alice`'s own request"), "{reply:?}");
+    }
+    let early = world.sign("bob", PrepareAct::Approve { change: number, seat: None }).await;
+    assert!(refused(&early).contains("not signed by `alice`"), "{early:?}");
+    let reply = world.sign("alice", adopt()).await;
+    assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+    world.prepared(number.0).await;
+    let reply = world.approve("alice", number.0).await;
+    assert!(refused(&reply).contains("adopted this change"), "{reply:?}");
+    assert!(matches!(world.approve("bob", number.0).await, Reply::Done { .. }));
+    world.cool();
+    let done = world.until(number.0, |change| change.line.state == "executed").await;
+    assert_eq!(done.executions, 1);
+    assert!(done.history[0].1.contains("asked for by alice"), "{:?}", done.history);
+    assert_eq!(world.consistency().await.differences, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_has_no_grant_asks_for_nothing_and_a_rejection_stands() {
+    let world = World::new().await;
+    let reply = own(&world, "bob", "billing").await;
+    assert!(refused(&reply).contains("`bob` is no sponsor"), "{reply:?}");
+    let reply = own(&world, "mallory", "billing").await;
+    assert!(refused(&reply).contains("no sponsor"), "{reply:?}");
+
+    let Reply::Change(asked) = own(&world, "alice", "billing").await else { panic!("refused") };
+    let reason = "use the archive job".to_owned();
+    let reply = world.sign("bob", PrepareAct::Reject { change: asked.line.number, reason }).await;
+    assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+    let reply = own(&world, "alice", "billing").await;
+    assert!(refused(&reply).contains("use the archive job"), "{reply:?}");
+    world.clock.advance(SignedDuration::from_hours(24));
+    assert!(matches!(own(&world, "alice", "billing").await, Reply::Change(_)));
+
+    let freeze = Command::Freeze { what: Scope::Everything, reason: "drill".into() };
+    world.engine.control(freeze, NOBODY).await;
+    let reply = own(&world, "alice", "shop").await;
+    assert!(refused(&reply).contains("frozen"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_signs_is_limited_and_expires() {
+    let world = World::new().await;
+    for schema in ["a", "b", "c", "d", "e"] {
+        assert!(matches!(own(&world, "alice", schema).await, Reply::Change(_)));
+    }
+    let reply = own(&world, "alice", "f").await;
+    assert!(refused(&reply).contains("wait for humans"), "{reply:?}");
+    world.clock.advance(SignedDuration::from_hours(24));
+    world.until(1, |change| change.line.state == "expired").await;
+}
+
+#[tokio::test]
+async fn no_agent_is_let_in_under_a_humans_name() {
+    let world = World::new().await;
+    let name = countermand_core::name::AgentName::of_human(&"alice".parse().unwrap());
+    let grant = Grant { targets: ["prod".parse().unwrap()].into(), effects: [].into() };
+    let act = PrepareAct::AddAgent { agent: name, grant, lifetime: 60 };
+    let reply = world.sign("alice", act).await;
+    assert!(refused(&reply).contains("is a human's name"), "{reply:?}");
+    let session = world.engine.open_session("human:alice", "prod", "psql", "local").await;
+    assert!(session.is_err());
 }

@@ -8,6 +8,7 @@ use countermand_core::digest::Digest;
 use countermand_core::preview::{Ceiling, Counts, Estimates, Identity, Preview};
 use countermand_core::radius::{BlastRadius, Fate as Becomes, Node, Reversibility};
 use countermand_core::request::Payload;
+use countermand_core::verb::postgres;
 use countermand_engine::Permit;
 use countermand_engine::target::{
     Aborted, Ended, Fate, KeptWrite, Ran, Rehearse, Restore, RestorePlan, Restored, Run, TakeBack,
@@ -209,6 +210,14 @@ impl Target for Memory {
                 })
             }),
         })
+    }
+
+    async fn read(&self, text: &str) -> Result<(Payload, Vec<Action>), TargetError> {
+        let Some(schema) = text.strip_prefix("drop ") else {
+            return Err(TargetError::CannotJudge(format!("`{text}` is not understood")));
+        };
+        let dropped = Action::new(postgres::DROP_SCHEMA, Object::new("schema", schema));
+        Ok((Payload::exact("memory", text, text), vec![dropped]))
     }
 
     async fn probe(&self, question: &str, _: Duration) -> Result<Option<String>, TargetError> {

@@ -26,13 +26,26 @@ pub struct AtDoor {
 }
 
 /// `propose`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Propose {
     /// The file, `-` for standard input; its outer BEGIN and COMMIT are removed
     pub file: PathBuf,
-    /// The agent
-    #[arg(long = "as", value_name = "AGENT")]
-    pub agent: AgentName,
+    /// The agent, over its door
+    #[arg(long = "as", value_name = "AGENT", required_unless_present_any = ["key", "statement"])]
+    pub agent: Option<AgentName>,
+    /// Your own change: your SSH key. Another human approves it
+    #[arg(long, value_name = "FILE", conflicts_with = "agent", requires = "target")]
+    pub key: Option<PathBuf>,
+    /// Your own change: write what you would sign into this new file; see `countermand submit`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["agent", "key"],
+          requires_all = ["human", "target"])]
+    pub statement: Option<PathBuf>,
+    /// Who you are [default: whose key it is by the configuration]
+    #[arg(long, value_name = "HUMAN", conflicts_with = "agent")]
+    pub human: Option<HumanName>,
+    /// What would be typed back, for scripts: the change's number and its largest count
+    #[arg(long, value_name = "NUMBERS", conflicts_with = "agent")]
+    pub typed: Option<String>,
     /// Where.
     #[command(flatten)]
     pub door: AtDoor,

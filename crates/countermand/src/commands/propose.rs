@@ -1,13 +1,16 @@
-//! `propose`: a file as one unit.
+//! `propose`: a file as one unit, an agent's at its door or a human's own.
 
-use super::json;
+use super::{json, signed};
 use crate::at_door::AgentSession;
-use crate::cli::{Global, Propose};
+use crate::cli::{Global, Propose, Signer};
+use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
+use crate::sign;
 use countermand_doors::postgres::interpret::{
     Modes, Role, Settings, Statement, TransactionStatement, interpret,
 };
+use countermand_engine::control::{Command, PrepareAct, Reply};
 use std::path::Path;
 
 /// Runs `propose`.
@@ -20,7 +23,8 @@ pub(super) fn run(global: &Global, arguments: &Propose) -> Result<Exit, Failure>
         })?,
     };
     let unit = unit(&text).map_err(Failure::usage)?;
-    let said = AgentSession::open(global, &arguments.agent, &arguments.door)?.ask(&unit)?;
+    let Some(agent) = &arguments.agent else { return own(global, arguments, unit) };
+    let said = AgentSession::open(global, agent, &arguments.door)?.ask(&unit)?;
     if global.json {
         json(&serde_json::json!({ "done": said.tags, "notices": said.notices }));
         return Ok(Exit::Done);
@@ -33,6 +37,28 @@ pub(super) fn run(global: &Global, arguments: &Propose) -> Result<Exit, Failure>
     page.field(&done, &escape::line(&said.tags.join(", ")));
     page.print();
     Ok(Exit::Done)
+}
+
+/// Keeps it as its human's request, and has them sign it.
+fn own(global: &Global, arguments: &Propose, text: String) -> Result<Exit, Failure> {
+    let Propose { key, statement, human, typed, door, .. } = arguments.clone();
+    let signer = Signer { key, statement, human, typed };
+    let human = sign::who(global, &signer)?;
+    let Some(target) = door.target else {
+        return Err(Failure::usage("say where it is to run, with --target NAME"));
+    };
+    let mut client = Client::connect(global)?;
+    let Reply::Change(change) = client.ask(&Command::Propose { human, target, text })? else {
+        return Err(unexpected());
+    };
+    let number = change.line.number;
+    if change.line.adopted.is_some() {
+        return Err(Failure::new(format!(
+            "this is change {number} already, and is {}: see `countermand changes show {number}`",
+            change.line.state
+        )));
+    }
+    signed(global, &mut client, &signer, PrepareAct::Adopt { change: number })
 }
 
 /// The text that is sent as one message, which the server commits together: the file without its

@@ -46,11 +46,16 @@ pub fn view(page: &mut Page, change: &ChangeView) {
     page.heading(&format!("Change {}", line.number));
     page.field("state", &state);
     page.field("target", &format!("{} ({})", line.target, change.environment));
-    page.field("requested by", &format!("agent {} for {}", line.agent, line.sponsor));
-    if let Some(human) = &line.adopted {
+    let own = line.agent.human();
+    let requester = match &own {
+        Some(human) => format!("{human}, for themself; no agent has asked for it"),
+        None => format!("agent {} for {}", line.agent, line.sponsor),
+    };
+    page.field("requested by", &requester);
+    if let Some(human) = line.adopted.as_ref().filter(|_| own.is_none()) {
         page.field("adopted by", &format!("{human}, as their own change"));
     }
-    let kept = line.state == "forbidden";
+    let kept = matches!(line.state.as_str(), "forbidden" | "unsigned");
     page.field(if kept { "kept since" } else { "held since" }, &line.opened.to_string());
     if !change.said.is_empty() {
         let said = format!("\"{}\" (untrusted)", escape::line(&change.said));

@@ -140,3 +140,45 @@ async fn alone_everything_says_that_nobody_else_has_looked() {
     let told = life.psql(DROP).await;
     assert!(told.success && told.stderr.contains(words), "{}", told.stderr);
 }
+
+fn written(life: &Life, name: &str, sql: &str) -> String {
+    let file = life.installation.folder().join(name);
+    std::fs::write(&file, sql).unwrap();
+    file.display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_human_proposes_their_own_change_and_another_approves_it() {
+    let life = begin().await;
+    let file = written(&life, "own.sql", &format!("BEGIN;\n{DROP};\nCOMMIT;\n"));
+    let words = ["propose", &file, "--target", "shop"];
+    let other = life.sign("bob", &[&words[..], &["--typed", "1 1100"]].concat()).await;
+    assert!(other.code == 1 && other.stderr.contains("no sponsor"), "{}", other.stderr);
+    let cancelled = life.sign("alice", &[&words[..], &["--typed", "1 1"]].concat()).await;
+    assert!(cancelled.code == 1 && cancelled.stderr.contains("nothing was signed"));
+    let shown = life.run(&["changes", "show", "1"]).await;
+    for told in ["unsigned", "alice, for themself", "alice's own signature"] {
+        assert!(shown.stdout.contains(told), "`{told}` is not in\n{}", shown.stdout);
+    }
+    let signed = life.sign("alice", &[&words[..], &["--typed", "1 1100"]].concat()).await;
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    let again = life.sign("alice", &[&words[..], &["--typed", "1 1100"]].concat()).await;
+    assert!(again.code == 1 && again.stderr.contains("change 1 already"), "{}", again.stderr);
+
+    life.prepared().await;
+    for (key, who) in [("bob", "bob"), ("mallory", "carol")] {
+        let signed = life.sign(key, &["approve", "1", "--typed", "1 1100", "--as", who]).await;
+        assert_eq!(signed.code, 0, "{}", signed.stderr);
+    }
+    let done = life.run(&["changes", "wait", "1", "--json"]).await;
+    assert_eq!(json(&done.stdout)["state"], "executed", "{}", done.stderr);
+    for (sql, told) in [
+        ("SELECT 1", "changes nothing"),
+        ("SET search_path = evil; DROP TABLE x", "about the session"),
+        ("COPY billing.invoices FROM STDIN", "about the session"),
+    ] {
+        let file = written(&life, "no.sql", sql);
+        let said = life.sign("alice", &["propose", &file, "--target", "shop"]).await;
+        assert!(said.code == 1 && said.stderr.contains(told), "{sql}: {}", said.stderr);
+    }
+}

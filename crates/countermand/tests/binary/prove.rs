@@ -119,7 +119,7 @@ fn a_counterexample_that_does_not_replay_is_not_shown_as_one() {
             "rehearsable": true, "unavailable": false, "beyond_limits": false, "adopted": false,
             "evidence": {
                 "approvals": { "peers": 0, "groups": groups }, "cooled_seconds": 0,
-                "restore_point": flags, "rehearsed": false, "confirmed": false,
+                "restore_point": flags, "rehearsed": false, "confirmed": false, "backup_fresh": false,
             },
         },
         "entities": [],

@@ -8,7 +8,7 @@ use super::step::{Kind, Step};
 use super::weigh::Scales;
 use crate::postgres::interpret::{SessionStatement, TransactionStatement};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, HELD, Said};
-use crate::postgres::unit::Unit;
+use crate::postgres::unit::{SETTINGS, Unit};
 use crate::postgres::wire;
 use countermand_core::action::Action;
 use countermand_core::change::Outcome;
@@ -17,18 +17,6 @@ use countermand_core::request::{ChangeNumber, RequestKey};
 use countermand_core::verb::postgres::LOCK_ADVISORY;
 use countermand_engine::{Proposal, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The settings that change what a statement means or writes, with their effective values. The
-/// schemas are spelled out, without those that are only this session's.
-const SETTINGS: &str = "SELECT 'search_path', pg_catalog.array_to_string(ARRAY(\
-    SELECT pg_catalog.quote_ident(s::pg_catalog.text) \
-    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s \
-    WHERE NOT pg_catalog.starts_with(s::pg_catalog.text, 'pg_temp_')), ', ') \
-    UNION ALL SELECT n, pg_catalog.current_setting(n, true) FROM pg_catalog.unnest(ARRAY[\
-    'DateStyle', 'IntervalStyle', 'TimeZone', 'array_nulls', 'bytea_output', \
-    'check_function_bodies', 'default_tablespace', 'default_text_search_config', \
-    'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time', 'row_security', \
-    'standard_conforming_strings', 'xmlbinary', 'xmloption']::pg_catalog.text[]) AS n";
 
 /// A change that this session's request was held as: it writes nothing else meanwhile.
 #[derive(Debug)]
