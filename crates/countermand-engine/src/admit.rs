@@ -29,7 +29,7 @@ const RECORDED: usize = 64 * 1024;
 const SAID: usize = 128;
 
 /// Open changes that one agent may have: each costs a backup and a rehearsal.
-const MAX_OPEN: u64 = 20;
+pub(crate) const MAX_OPEN: u64 = 20;
 
 impl Engine {
     /// Lets a checked agent in to a target.
@@ -111,6 +111,13 @@ impl Engine {
             Decision::Forbid { reasons } => {
                 let admission = self.forbid(&proposal, reasons).await;
                 (admission.unwrap_or_else(Admission::Refused), none)
+            }
+            // What comes by itself, no human is asked for.
+            hold if weighs && hold.waits_only_for_backup() => {
+                let why = "the target's own backups are too old: nothing is written before the \
+                           next; ask again then, or ask your sponsor";
+                let refusal = Refusal::CannotJudge { why: why.to_owned() };
+                (Admission::Refused(self.refused(&proposal, refusal).await), none)
             }
             Decision::Hold { .. } => {
                 let admission = self.hold(&proposal, &[]).await;
@@ -498,7 +505,8 @@ impl Engine {
             }
             _ => {}
         }
-        if let Some((probe, _)) = change.not_ready.as_ref().filter(|_| change.state == State::Held)
+        if change.state == State::Held
+            && let Some(probe) = self.0.watches.fails_before(change)
         {
             words.push(format!("watch `{probe}` fails already; it starts when it does not"));
         }

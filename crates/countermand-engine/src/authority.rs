@@ -115,10 +115,23 @@ impl Engine {
         facts: &Facts,
         evidence: &Evidence,
     ) -> Decision {
+        let fresh = self.is_backup_fresh(asked.target);
+        let evidence = Evidence { backup_fresh: fresh, ..evidence.clone() };
+        self.put(asked, actions, measured, facts, &evidence)
+    }
+
+    /// Puts actions to policy with this evidence and no other.
+    fn put(
+        &self,
+        asked: &Asked<'_>,
+        actions: &[(Action, BTreeSet<String>)],
+        measured: Measured,
+        facts: &Facts,
+        evidence: &Evidence,
+    ) -> Decision {
         let Some(placement) = self.0.installation.targets.get(asked.target) else {
             return forbid(format!("there is no target `{}`", asked.target));
         };
-        let fresh = self.is_backup_fresh(asked.target);
         self.authority().policy.decide(&Question {
             agent: asked.agent,
             sponsor: asked.sponsor,
@@ -129,7 +142,7 @@ impl Engine {
             actions,
             measured,
             facts: &Facts { backups: placement.backups.is_some(), ..facts.clone() },
-            evidence: &Evidence { backup_fresh: fresh, ..evidence.clone() },
+            evidence,
         })
     }
 
@@ -144,14 +157,17 @@ impl Engine {
     ) -> Decision {
         let authority = self.authority();
         let named = actions.iter().map(|(action, _)| action.clone()).collect();
-        let shown = (facts.solo, self.is_backup_fresh(asked.target));
+        // Asked once: what is remembered is remembered of this very evidence.
+        let backup_fresh = self.is_backup_fresh(asked.target);
+        let shown = (facts.solo, backup_fresh);
         let known =
             (asked.agent.clone(), asked.target.clone(), named, measured, facts.roots, shown);
         let remembered = || authority.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(decision) = remembered().get(&known) {
             return decision.clone();
         }
-        let decision = self.ask(asked, actions, measured, facts, &Evidence::default());
+        let evidence = Evidence { backup_fresh, ..Evidence::default() };
+        let decision = self.put(asked, actions, measured, facts, &evidence);
         if matches!(decision, Decision::Allow { .. }) {
             let mut allowed = remembered();
             if allowed.len() >= MOST_ANSWERS {
@@ -212,7 +228,8 @@ impl Engine {
         preview: &Preview,
         evidence: &Evidence,
     ) -> Decision {
-        self.judge_as(change, preview, evidence, change.adopter())
+        let own = change.request.agent.human();
+        self.judge_as(change, preview, evidence, change.adopter().or(own.as_ref()))
     }
 
     /// What policy says of a change now, as its agent's or as this human's own.

@@ -141,6 +141,11 @@ impl Engine {
         if !self.may_start(&change) || !self.is_ready(&change).await? {
             return Ok(None);
         }
+        if let Err(why) = self.is_itself(&change.request.target).await {
+            tracing::warn!(%number, why, "the change does not start");
+            tokio::time::sleep(AGAIN).await;
+            return Ok(None);
+        }
         let fresh = match self.fresh_preview(&change).await {
             Ok(fresh) => fresh,
             Err(TargetError::Refused { message, .. } | TargetError::CannotJudge(message)) => {
@@ -160,7 +165,11 @@ impl Engine {
             self.void(number, differences, fresh).await?;
             return Ok(None);
         }
-        if !starts(&self.judge(&change, &fresh, &self.evidence(&change))) {
+        let decision = self.judge(&change, &fresh, &self.evidence(&change));
+        if decision.waits_only_for_backup() {
+            return Ok(None);
+        }
+        if !starts(&decision) {
             let why = vec!["what was measured again asks for more evidence".to_owned()];
             self.void(number, why, fresh).await?;
             return Ok(None);
@@ -273,7 +282,11 @@ impl Engine {
         }
         let mut evidence = self.evidence(change);
         evidence.verified = ran.restore_point.is_some();
-        match self.judge(change, &change.preview, &evidence) {
+        let decision = self.judge(change, &change.preview, &evidence);
+        if decision.waits_only_for_backup() {
+            return no(Abort::Interrupted, "the target's own backup is too old by now".to_owned());
+        }
+        match decision {
             Decision::Allow { .. } => Ok(()),
             Decision::Hold { missing, .. } => {
                 let words: Vec<_> = missing.iter().flatten().map(ToString::to_string).collect();

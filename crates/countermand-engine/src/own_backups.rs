@@ -1,10 +1,12 @@
 //! The target's own backups: asked after now and then, evidence while the newest is not too old.
 //!
 //! When a backup was made is a fact that does not change: its age is known at every moment, and
-//! evidence ends to the second. What cannot be learnt any more is no evidence.
+//! evidence ends to the second. A source that is silent for a moment takes nothing back; one that
+//! is silent for longer does.
 
 use crate::engine::Engine;
 use crate::notify::{self, notify};
+use crate::question::{PATIENCE, late};
 use crate::store::StoreError;
 use countermand_core::backups::{Backups, made};
 use countermand_core::name::TargetName;
@@ -13,13 +15,20 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// As many askings in a row may fail before what was known counts no more.
+const FAILURES: u32 = 3;
+
 /// What is known of each target's backups.
 #[derive(Default)]
 pub(crate) struct Known(Mutex<BTreeMap<TargetName, Seen>>);
 
 struct Seen {
-    /// When it is asked next; later while it is being asked.
+    /// When it is asked next.
     next: Timestamp,
+    /// Somebody asks.
+    asking: bool,
+    /// Askings in a row that failed.
+    failures: u32,
     /// When the newest was made, or why that is not known; nothing before the first answer.
     made: Option<Result<Timestamp, String>>,
     /// What the ledger was told last.
@@ -31,17 +40,40 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is time to ask; whoever is told so asks.
+    /// Whether it is time to ask; whoever is told so asks, and nobody else until that has ended.
     fn is_due(&self, target: &TargetName, backups: &Backups, now: Timestamp) -> bool {
         let mut known = self.now();
         let next = now.saturating_add(backups.every).unwrap_or(Timestamp::MAX);
-        let unknown = || Seen { next: now, made: None, told: None };
+        let unknown = || Seen { next: now, asking: false, failures: 0, made: None, told: None };
         let seen = known.entry(target.clone()).or_insert_with(unknown);
-        let due = seen.next <= now;
+        let due = seen.next <= now && !seen.asking;
         if due {
-            seen.next = next;
+            (seen.next, seen.asking) = (next, true);
         }
         due
+    }
+
+    /// Takes an answer, or why there was none.
+    fn answered(
+        &self,
+        target: &TargetName,
+        answer: Result<Option<String>, String>,
+        now: Timestamp,
+    ) {
+        let mut known = self.now();
+        let Some(seen) = known.get_mut(target) else { return };
+        match answer {
+            Ok(answer) => {
+                seen.failures = 0;
+                seen.made = Some(made(answer.as_deref(), now));
+            }
+            Err(why) => {
+                seen.failures += 1;
+                if seen.failures >= FAILURES || !matches!(seen.made, Some(Ok(_))) {
+                    seen.made = Some(Err(why));
+                }
+            }
+        }
     }
 }
 
@@ -76,13 +108,20 @@ impl Engine {
 
     async fn ask_for_backup(&self, target: TargetName) {
         let Some(backups) = self.backups_of(&target) else { return };
-        let answer = self.answer_to(&target, &backups.question).await;
-        let made = answer.and_then(|answer| made(answer.as_deref(), self.0.clock.now()));
-        if let Some(seen) = self.0.backups.now().get_mut(&target) {
-            seen.made = Some(made);
-        }
+        let mut asking = std::pin::pin!(self.ask_whom(&target, &backups.question));
+        let answer = tokio::time::timeout(PATIENCE, &mut asking).await;
+        let is_late = answer.is_err();
+        let answer = answer.unwrap_or_else(|_| Err(late()));
+        self.0.backups.answered(&target, answer, self.0.clock.now());
         self.tell_of_age(&target);
         self.0.nudge.notify_one();
+        // A folder that hangs is not asked by one thread more each time.
+        if is_late {
+            let _too_late = asking.await;
+        }
+        if let Some(seen) = self.0.backups.now().get_mut(&target) {
+            seen.asking = false;
+        }
     }
 
     /// Records when what is known becomes fresh or too old, and tells the site's program.
@@ -101,9 +140,6 @@ impl Engine {
         tokio::spawn(async move {
             if let Err(error) = engine.record_age(&target, fresh, words).await {
                 tracing::error!(%target, %error, "the age of a backup could not be recorded");
-                if let Some(seen) = engine.0.backups.now().get_mut(&target) {
-                    seen.told = None;
-                }
             }
         });
     }

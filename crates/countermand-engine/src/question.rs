@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One question takes no longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// The answer, or none where the target has no value; why there is none otherwise, in words
@@ -18,18 +18,22 @@ impl Engine {
         target: &TargetName,
         question: &Question,
     ) -> Result<Option<String>, String> {
-        let asking = async {
-            match question {
-                Question::Target(text) => self.answer_of_target(target, text).await,
-                Question::Http(url) => self.answer_of_web(url).await,
-                Question::Newest(folder) => newest(folder.clone()).await,
-            }
+        let answer = tokio::time::timeout(PATIENCE, self.ask_whom(target, question)).await;
+        answer.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// The same, however long a folder takes.
+    pub(crate) async fn ask_whom(
+        &self,
+        target: &TargetName,
+        question: &Question,
+    ) -> Result<Option<String>, String> {
+        let answer = match question {
+            Question::Target(text) => self.answer_of_target(target, text).await,
+            Question::Http(url) => self.answer_of_web(url).await,
+            Question::Newest(folder) => newest(folder.clone()).await,
         };
-        match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(why)) => Err(format!("no answer: {}", shown(&why))),
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        }
+        answer.map_err(|why| format!("no answer: {}", shown(&why)))
     }
 
     async fn answer_of_target(
@@ -46,6 +50,11 @@ impl Engine {
         let answer = web.map_err(|error| error.to_string())?.get(url, PATIENCE).await;
         answer.map(Some).map_err(|error: web::WebError| error.to_string())
     }
+}
+
+/// Why there was no answer in time.
+pub(crate) fn late() -> String {
+    format!("no answer within {} s", PATIENCE.as_secs())
 }
 
 /// When the newest file of a folder was written, as RFC 3339. Folders in it, links and empty

@@ -11,6 +11,8 @@ use std::time::Duration;
 /// again in the background.
 const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long a store that cannot write is left alone.
+const LATER: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Brings every open change to where it can go on from.
@@ -90,19 +92,29 @@ impl Engine {
                 _ = stopping.wait_for(|stop| *stop) => return,
             };
             let Err(error) = found else { return };
-            tracing::error!(%number, %error, "how it ended could not be recorded; it is tried again");
-            tokio::time::sleep(AGAIN).await;
+            tracing::error!(%number, %error, "how it ended could not be recorded");
+            // It writes nothing any more: the next start finds out.
+            if matches!(error, StoreError::Stopped) {
+                return;
+            }
+            tokio::time::sleep(LATER).await;
         }
     }
 
     /// Nothing of it runs any more when this is called.
     async fn found_out(&self, number: ChangeNumber) -> Result<(), StoreError> {
-        match self.0.store.read(|rows| rows.change(number))?.state {
+        let change = self.0.store.read(|rows| rows.change(number))?;
+        match change.state {
             State::Running { attempt } => {
                 let why = "what it did could not be recorded, and was not committed";
                 self.was_running(number, attempt, why).await
             }
             State::Committing { .. } => self.resolve(number).await,
+            // What follows a rollback was not recorded with it: a new cooling at the least.
+            State::Held if change.cooling_since.is_some() => {
+                let why = "what became of its last attempt could not be recorded".to_owned();
+                self.record(number, Event::CoolingRestarted { why }).await.map(drop)
+            }
             _ => Ok(()),
         }
     }

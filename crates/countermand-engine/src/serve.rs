@@ -60,7 +60,7 @@ impl Engine {
                 self.submit(statement, signature, by).await?
             }
             Command::Propose { human, target, text } => {
-                self.propose(&human, &target, &text).await?
+                self.propose(&human, &target, &text, &by).await?
             }
             Command::Withdraw { change } => self.withdraw(change, by).await?,
             Command::StopCooling { change, reason } => {

@@ -21,7 +21,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long a probe that failed waits to be asked again alone.
+const LANE: Duration = Duration::from_secs(60);
 /// The gateway's own status names what failed for this long; the change says it for ever.
 const ALARMS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -136,11 +139,11 @@ impl Engine {
         let mut alone = None;
         let mut answer = self.answers(target, probe).await;
         if answer.is_err() {
-            alone = match self.0.lanes.get(target) {
-                Some(lane) => Some(Arc::clone(lane).lock_owned().await),
-                None => None,
-            };
-            answer = self.answers(target, probe).await;
+            alone = self.lane_within(target, LANE).await;
+            // A lane that is not free for so long is no reason to keep quiet.
+            if alone.is_some() {
+                answer = self.answers(target, probe).await;
+            }
         }
         for due in due {
             // Also after a failure: one that cannot be recorded is not asked without a pause.
@@ -152,6 +155,15 @@ impl Engine {
         }
         drop(alone);
         Ok(())
+    }
+
+    async fn lane_within(
+        &self,
+        target: &TargetName,
+        within: Duration,
+    ) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let lane = Arc::clone(self.0.lanes.get(target)?);
+        tokio::time::timeout(within, lane.lock_owned()).await.ok()
     }
 
     /// Asks a probe. An answer that cannot be had is not as expected.

@@ -91,7 +91,7 @@ pub(crate) fn who(global: &Global, signer: &Signer) -> Result<HumanName, Failure
     let public = public_file(key(signer)?);
     let key = PublicKey::read_openssh_file(&public).map_err(|error| {
         Failure::usage(format!(
-            "cannot tell whose key this is from `{}`: {error}; say who you are with --as",
+            "cannot tell whose key this is from `{}`: {error}; say who you are, by name",
             public.display()
         ))
     })?;
@@ -101,8 +101,7 @@ pub(crate) fn who(global: &Global, signer: &Signer) -> Result<HumanName, Failure
         human.keys.iter().any(|enrolled| enrolled.key_data() == key.key_data())
     });
     owners.next().map(|(name, _)| name.clone()).ok_or_else(|| {
-        let why =
-            "nobody in the configuration has this key; enrol it, or say who you are with --as";
+        let why = "nobody in the configuration has this key; enrol it, or say who you are, by name";
         Failure::usage(why)
     })
 }

@@ -158,7 +158,7 @@ fn run(policy: &Policy, case: Case) -> Result<CaseResult, CaseError> {
         unavailable: false,
         solo: false,
         adopted: case.adopted_by.is_some(),
-        backups: true,
+        backups: false,
     };
     let facts: Facts = differing(&case.name, usual, case.facts)?;
     let evidence: Evidence = differing(&case.name, Evidence::default(), case.evidence)?;

@@ -36,6 +36,18 @@ impl Decision {
             Decision::Allow { .. } | Decision::Forbid { .. } => false,
         }
     }
+
+    /// Whether nothing is missing but a fresh backup of the target's own, beside what only the
+    /// execution can make: that comes by itself, and nobody is asked again for it.
+    pub fn waits_only_for_backup(&self) -> bool {
+        let comes = |missing: &Missing| matches!(missing, Missing::FreshBackup | Missing::Verified);
+        match self {
+            Decision::Hold { missing, .. } => missing
+                .iter()
+                .any(|set| set.contains(&Missing::FreshBackup) && set.iter().all(comes)),
+            Decision::Allow { .. } | Decision::Forbid { .. } => false,
+        }
+    }
 }
 
 /// One piece of evidence that is not there yet.

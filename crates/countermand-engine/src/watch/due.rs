@@ -1,6 +1,6 @@
 //! Which watches go on, and when each of their probes is asked next.
 
-use countermand_core::change::Event;
+use countermand_core::change::{Change, Event};
 use countermand_core::name::{ProbeName, TargetName};
 use countermand_core::request::{ChangeNumber, Request};
 use countermand_core::watch::Watch;
@@ -46,6 +46,8 @@ impl Open {
 
 struct Waiting {
     until: Timestamp,
+    /// Which fails now.
+    fails: ProbeName,
     /// Probes that the change's history names already.
     named: BTreeSet<ProbeName>,
 }
@@ -203,10 +205,17 @@ impl Watches {
     ) -> bool {
         let until = now.saturating_add(every).unwrap_or(Timestamp::MAX);
         let mut all = self.now();
-        let waiting = Waiting { until, named: BTreeSet::new() };
+        let waiting = Waiting { until, fails: name.clone(), named: BTreeSet::new() };
         let waiting = all.waiting.entry(change).or_insert(waiting);
-        waiting.until = until;
+        (waiting.until, waiting.fails) = (until, name.clone());
         waiting.named.insert(name.clone())
+    }
+
+    /// Which probe fails before this change; by its history, where it was not asked since the start.
+    pub(crate) fn fails_before(&self, change: &Change) -> Option<ProbeName> {
+        let known = change.not_ready.as_ref().map(|(probe, _)| probe.clone());
+        let now = self.now().waiting.get(&change.request.number).map(|now| now.fails.clone());
+        now.or(known)
     }
 
     /// No probe fails before this change.

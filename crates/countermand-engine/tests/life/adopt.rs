@@ -444,9 +444,54 @@ async fn what_nobody_signs_is_limited_and_expires() {
         assert!(matches!(own(&world, "alice", schema).await, Reply::Change(_)));
     }
     let reply = own(&world, "alice", "f").await;
-    assert!(refused(&reply).contains("wait for humans"), "{reply:?}");
+    assert!(refused(&reply).contains("5 of them unsigned"), "{reply:?}");
     world.clock.advance(SignedDuration::from_hours(24));
     world.until(1, |change| change.line.state == "expired").await;
+
+    // Asked and taken back, again and again, it tells nobody how many rows there are.
+    let mut told = 0;
+    for round in 0..20 {
+        if let Reply::Change(change) = own(&world, "alice", &format!("x{round}")).await {
+            told += 1;
+            let withdraw = Command::Withdraw { change: change.line.number };
+            world.engine.control(withdraw, NOBODY).await;
+        }
+    }
+    assert!(told <= 10, "{told}");
+    let reply = own(&world, "alice", "y").await;
+    assert!(refused(&reply).contains("too much was asked"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_theirs_is_not_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut installation = world::installation(folder.path());
+    let alice = installation.humans.get_mut(&"alice".parse().unwrap()).unwrap();
+    alice.sponsors.as_mut().unwrap().effects = [Effect::Read].into();
+    let world = World::built(folder, installation).await;
+    let reply = own(&world, "alice", "billing").await;
+    assert!(refused(&reply).contains("forbidden to `alice`"), "{reply:?}");
+    let Reply::Changes { changes } =
+        world.engine.control(Command::Changes { open: false }, NOBODY).await
+    else {
+        panic!()
+    };
+    assert!(changes.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_else_asked_first_what_is_signed_is_the_humans_own_spelling() {
+    let world = World::new().await;
+    let Reply::Change(first) = own(&world, "alice", "billing").await else { panic!("refused") };
+    assert!(first.said.contains("uid"), "who asked is shown: {}", first.said);
+    let frozen =
+        Scope::Agent(countermand_core::name::AgentName::of_human(&"alice".parse().unwrap()));
+    let freeze = Command::Freeze { what: frozen.clone(), reason: "drill".into() };
+    world.engine.control(freeze, NOBODY).await;
+    assert!(refused(&own(&world, "alice", "shop").await).contains("frozen"));
+    let thawed = world.sign("carol", PrepareAct::Thaw { what: frozen }).await;
+    assert!(matches!(thawed, Reply::Done { .. }), "{thawed:?}");
+    assert!(matches!(own(&world, "alice", "shop").await, Reply::Change(_)));
 }
 
 #[tokio::test]

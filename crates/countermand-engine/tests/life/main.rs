@@ -200,7 +200,11 @@ async fn an_end_that_cannot_be_recorded_is_recorded_when_it_can_be() {
             ))
             .unwrap();
         world.cool();
-        let ran = || world.prod.data.lock().unwrap().runs >= 1;
+        // The commit has happened, where it is what cannot be recorded after it.
+        let ran = || {
+            let data = world.prod.data.lock().unwrap();
+            if sick == "executed" { data.commits == 1 } else { data.runs >= 1 }
+        };
         let within = std::time::Duration::from_secs(30);
         let run = async {
             while !ran() {
@@ -208,7 +212,11 @@ async fn an_end_that_cannot_be_recorded_is_recorded_when_it_can_be() {
             }
         };
         tokio::time::timeout(within, run).await.unwrap();
-        if sick == "committing" {
+        if sick == "executed" {
+            for _ in 0..100 {
+                assert_eq!(world.show(number).await.line.state, "committing");
+            }
+        } else {
             let back = |view: &countermand_engine::control::ChangeView| {
                 let said = |words: &str| view.history.iter().any(|(_, said)| said.contains(words));
                 said("could not be recorded") && said("cooling starts again")

@@ -81,6 +81,29 @@ async fn what_needs_a_backup_waits_for_one_and_its_age_ends_it_to_the_second() {
     world.stale(<[String]>::is_empty).await;
     world.clock.advance(HOUR);
     world.stale(|words| words.iter().any(|said| said.contains("older than"))).await;
+    assert!(matches!(world.ask("billing").await, countermand_engine::Admission::Done { .. }));
+    world.prod.data.lock().unwrap().tables.insert("billing.costs".into(), 1);
+    let number = world.held("billing").await;
+    let missing = world.show(number).await.line.missing.join(", ");
+    assert!(missing.contains("a fresh backup"), "{missing}");
+}
+
+#[tokio::test]
+async fn a_backup_that_ages_while_a_change_waits_or_runs_costs_no_approval() {
+    let world = world(true).await;
+    world.backed_up(HOUR * 24 - SignedDuration::from_mins(2));
+    world.stale(<[String]>::is_empty).await;
+    let number = world.held("billing").await;
+    world.prepared(number).await;
+    world.approve("bob", number).await;
+    let approved = world.show(number).await.approvals;
+    world.clock.advance(SignedDuration::from_mins(3));
+    let waits = |words: &[String]| words.iter().any(|said| said.contains("a fresh backup"));
+    let view = world.until(number, |view| waits(&view.line.missing)).await;
+    assert_eq!((view.line.state.as_str(), &view.approvals), ("held", &approved));
+    world.backed_up(HOUR);
+    world.clock.advance(SignedDuration::from_mins(5));
+    world.until(number, |view| view.line.state == "executed").await;
 }
 
 #[tokio::test]

@@ -66,6 +66,15 @@ async fn a_disposable_target_that_turns_out_to_be_production_is_refused() {
     };
     let told = entries.iter().find(|entry| entry.line.contains("session.refused")).unwrap();
     assert!(told.texts["why"].contains("`staging` is the same database as `prod`"));
+    let command = Command::Propose {
+        human: "alice".parse().unwrap(),
+        target: "staging".parse().unwrap(),
+        text: "drop billing".to_owned(),
+    };
+    let Reply::Refused { why } = world.engine.control(command, world::NOBODY).await else {
+        panic!("a human is asked for by another name of production")
+    };
+    assert!(why.contains("same database as `prod`"), "{why}");
     // It cannot be hidden by keeping production from answering.
     world.prod.data.lock().unwrap().is_down = true;
     world.clock.advance(SignedDuration::from_secs(60));

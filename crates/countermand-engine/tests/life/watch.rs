@@ -303,7 +303,7 @@ async fn a_slow_probe_is_in_nobodys_way_and_all_watches_have_one_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_that_waited_for_our_own_locks_is_asked_for_again() {
+async fn an_answer_that_is_not_as_expected_is_asked_for_again() {
     let world = world().await;
     let number = world.executed().await;
     world.asked(4).await;

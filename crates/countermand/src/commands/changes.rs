@@ -49,7 +49,7 @@ pub(super) fn run(global: &Global, arguments: Changes) -> Result<Exit, Failure> 
 fn after(state: &str) -> Exit {
     match state {
         "executed" | "restored" => Exit::Done,
-        "forbidden" | "held" | "running" | "committing" => Exit::Held,
+        "forbidden" | "unsigned" | "held" | "running" | "committing" => Exit::Held,
         _ => Exit::Failed,
     }
 }

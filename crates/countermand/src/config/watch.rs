@@ -131,6 +131,16 @@ fn asked_of_web(url: &str) -> Asked {
     }
 }
 
+/// Whether nobody on the way can forge the answer.
+fn is_private(url: &str) -> bool {
+    let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+    let on_this_machine = |prefix: &str| {
+        let rest = url.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?', '#']))
+    };
+    url.starts_with("https://") || local.into_iter().any(on_this_machine)
+}
+
 /// How a target's own backups are known, as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,7 +169,13 @@ pub(super) fn backups(
     };
     let question = match (&written.sql, &written.http, &written.newest_in) {
         (Some(sql), None, None) => asked_of_target(sql),
+        (None, Some(url), None) if !is_private(url) => {
+            Err(("http", "a backup's age is evidence: ask over `https`, or on this machine"))
+        }
         (None, Some(url), None) => asked_of_web(url),
+        (None, None, Some(newest)) if newest.as_os_str().is_empty() => {
+            Err(("newest_in", "`newest_in` is empty: name the folder of the backups"))
+        }
         (None, None, Some(newest)) => {
             Ok(Question::Newest(folder.join(newest).to_string_lossy().into_owned()))
         }

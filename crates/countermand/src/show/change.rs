@@ -48,7 +48,8 @@ pub fn view(page: &mut Page, change: &ChangeView) {
     page.field("target", &format!("{} ({})", line.target, change.environment));
     let own = line.agent.human();
     let requester = match &own {
-        Some(human) => format!("{human}, for themself; no agent has asked for it"),
+        Some(human) if line.adopted.is_none() => format!("whoever asked in {human}'s name"),
+        Some(human) => format!("{human}, for themself"),
         None => format!("agent {} for {}", line.agent, line.sponsor),
     };
     page.field("requested by", &requester);
@@ -180,12 +181,13 @@ pub fn reversibility(page: &mut Page, reversibility: &Reversibility) {
 
 fn beside(page: &mut Page, change: &ChangeView) {
     page.heading("Evidence");
-    let forbidden = change.line.state == "forbidden";
+    let (why, adoptable) = match change.line.state.as_str() {
+        "forbidden" => ("forbidden because", true),
+        "unsigned" => ("unsigned because", true),
+        _ => ("held because", false),
+    };
     for reason in &change.reasons {
-        page.field(
-            if forbidden { "forbidden because" } else { "held because" },
-            &escape::line(reason),
-        );
+        page.field(why, &escape::line(reason));
     }
     match &change.trial {
         Some(trial) => {
@@ -206,7 +208,7 @@ fn beside(page: &mut Page, change: &ChangeView) {
     if let Some(until) = change.cools_until {
         page.field("cools until", &until.to_string());
     }
-    if forbidden {
+    if adoptable {
         let number = change.line.number;
         page.field("adopted with", &format!("countermand adopt {number} --key KEY"));
     }

@@ -150,14 +150,18 @@ fn written(life: &Life, name: &str, sql: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_human_proposes_their_own_change_and_another_approves_it() {
     let life = begin().await;
-    let file = written(&life, "own.sql", &format!("BEGIN;\n{DROP};\nCOMMIT;\n"));
+    // Names are found as in a session of the role.
+    let role = "ALTER ROLE countermand_session SET search_path = billing; \
+                ALTER ROLE countermand_session SET timezone = 'Asia/Tokyo'";
+    life.server.psql_in("shop", role).await.unwrap();
+    let file = written(&life, "own.sql", "BEGIN;\nDROP TABLE invoices;\nCOMMIT;\n");
     let words = ["propose", &file, "--target", "shop"];
     let other = life.sign("bob", &[&words[..], &["--typed", "1 1100"]].concat()).await;
     assert!(other.code == 1 && other.stderr.contains("no sponsor"), "{}", other.stderr);
     let cancelled = life.sign("alice", &[&words[..], &["--typed", "1 1"]].concat()).await;
     assert!(cancelled.code == 1 && cancelled.stderr.contains("nothing was signed"));
     let shown = life.run(&["changes", "show", "1"]).await;
-    for told in ["unsigned", "alice, for themself", "alice's own signature"] {
+    for told in ["unsigned", "in alice's name", "alice's own signature", "uid ", "Asia/Tokyo"] {
         assert!(shown.stdout.contains(told), "`{told}` is not in\n{}", shown.stdout);
     }
     let signed = life.sign("alice", &[&words[..], &["--typed", "1 1100"]].concat()).await;

@@ -114,6 +114,25 @@ impl Client {
         login: &Login,
         limits: Limits,
     ) -> Result<Client, ClientError> {
+        let pinned = PINNED.map(|(name, value)| (name, value.trim_matches('\'').to_owned()));
+        Client::open_with(address, login, limits, pinned.into()).await
+    }
+
+    /// Connects as agents do: with the settings that role and database have.
+    pub(super) async fn open_plain(
+        address: &Address,
+        login: &Login,
+        limits: Limits,
+    ) -> Result<Client, ClientError> {
+        Client::open_with(address, login, limits, Vec::new()).await
+    }
+
+    async fn open_with(
+        address: &Address,
+        login: &Login,
+        limits: Limits,
+        pinned: Vec<(&'static str, String)>,
+    ) -> Result<Client, ClientError> {
         let millis = |limit: Duration| limit.as_millis().to_string();
         let settings = [
             ("application_name", "countermand".to_owned()),
@@ -123,7 +142,6 @@ impl Client {
             // A gateway that dies in the middle must not leave its locks behind.
             ("client_connection_check_interval", "2s".to_owned()),
         ];
-        let pinned = PINNED.map(|(name, value)| (name, value.trim_matches('\'').to_owned()));
         let settings = settings.into_iter().chain(pinned);
         let settings: Vec<(String, String)> =
             settings.map(|(name, value)| (name.to_owned(), value)).collect();

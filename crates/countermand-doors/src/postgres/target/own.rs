@@ -27,7 +27,7 @@ pub(super) async fn read(
 async fn settings(target: &PostgresTarget) -> Result<BTreeMap<String, String>, TargetError> {
     let setup = target.setup();
     let limits = Limits { statement: setup.statement_timeout, lock: setup.lock_wait, idle: IDLE };
-    let mut client = Client::open(&setup.address, &setup.session, limits).await?;
+    let mut client = Client::open_plain(&setup.address, &setup.session, limits).await?;
     let rows = client.query(SETTINGS, &[]).await?;
     let pair = |row: &Vec<_>| (catalog::text(row, 0).to_owned(), catalog::text(row, 1).to_owned());
     Ok(rows.iter().map(pair).collect())
