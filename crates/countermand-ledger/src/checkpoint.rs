@@ -64,6 +64,28 @@ pub enum CheckpointError {
         /// The key's name.
         expected: String,
     },
+    /// The key had been replaced before.
+    #[error(
+        "signed by `{vkey}` over {size} entries, and that key was replaced after {until}: whoever has the old key wrote on"
+    )]
+    Retired {
+        /// The key.
+        vkey: String,
+        /// How many entries it may have signed for.
+        until: u64,
+        /// How many it signed for.
+        size: u64,
+    },
+    /// Another key took the place of this one, which did not vouch for it.
+    #[error(
+        "not signed by `{vkey}`, which entry {index} replaces by a key that it NEVER VOUCHED FOR: ask the installation's people whether the old key was lost, get the new one from them, and verify with it and with a checkpoint that you kept"
+    )]
+    Replaced {
+        /// The key.
+        vkey: String,
+        /// The entry that names the other.
+        index: u64,
+    },
 }
 
 /// The public key that an auditor holds.
@@ -183,13 +205,40 @@ impl SigningKey {
     ///
     /// [`CheckpointError::Malformed`] if `at` is before the year 0 or after 9999.
     pub fn sign(&self, size: u64, root: Hash, at: Timestamp) -> Result<String, CheckpointError> {
+        self.sign_with(&[&self.signer], size, root, at)
+    }
+
+    /// Signs the same together with the key that comes after this one: see [`crate::keyring`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SigningKey::sign`], and where `next` is of another ledger.
+    pub fn hand_over(
+        &self,
+        next: &SigningKey,
+        size: u64,
+        root: Hash,
+        at: Timestamp,
+    ) -> Result<String, CheckpointError> {
+        let note = self.sign_with(&[&self.signer, &next.signer], size, root, at)?;
+        next.public.open(&note)?;
+        Ok(note)
+    }
+
+    fn sign_with(
+        &self,
+        signers: &[&dyn signed_note::Signer],
+        size: u64,
+        root: Hash,
+        at: Timestamp,
+    ) -> Result<String, CheckpointError> {
         let malformed = |_| CheckpointError::Malformed;
         let at = format!("at {}\n", instant::render(at));
         let root = tlog_tiles::Hash(*root.as_bytes());
         let head = tlog_tiles::Checkpoint::new(self.signer.name(), size, root, &at)
             .map_err(|_| CheckpointError::Malformed)?;
         let mut note = Note::new(&head.to_bytes(), &[]).map_err(malformed)?;
-        note.add_sigs(&[&self.signer]).map_err(malformed)?;
+        note.add_sigs(signers).map_err(malformed)?;
         let text = String::from_utf8(note.to_bytes()).map_err(|_| CheckpointError::Malformed)?;
         self.public.open(&text)?;
         Ok(text)

@@ -25,7 +25,7 @@
 //!
 //! [`leaf`] one entry · [`text`] erasable texts beside it · [`tree`] hashes and proofs ·
 //! [`frontier`] the writer's part of the tree ·
-//! [`checkpoint`] the signed tree head · [`segment`] how entries lie in files · [`verify`] the audit ·
+//! [`checkpoint`] the signed tree head · [`keyring`] which keys may have signed it · [`segment`] how entries lie in files · [`verify`] the audit ·
 //! [`proof`] one entry proven to someone who has nothing else.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -33,6 +33,7 @@
 pub mod checkpoint;
 pub mod frontier;
 mod instant;
+pub mod keyring;
 pub mod leaf;
 pub mod proof;
 pub mod segment;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
+use crate::keyring::{KeyChange, KeyChangeError, KeyChanges, Keyring};
 use crate::leaf::{Leaf, LeafError};
 use crate::segment::{self, Lines, TooManyLines};
 use crate::text::{SealedText, TextError, TextKey};
@@ -23,7 +24,8 @@ pub type File<'a> = (&'a str, &'a [u8]);
 /// What an auditor has.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// The ledger's public key, from somewhere other than the ledger's own files.
+    /// The ledger's public key, from somewhere other than the ledger's own files. An older one will
+    /// do where each key vouched for the next.
     pub key: &'a VerifyingKey,
     /// The newest signed checkpoint that came with the ledger.
     pub checkpoint: &'a str,
@@ -58,6 +60,9 @@ pub struct Report {
     pub root: Hash,
     /// When the checkpoint that covers them was signed.
     pub checkpoint_at: Timestamp,
+    /// The times that the ledger's key was replaced. Those that the old key did not vouch for rest on
+    /// the new one alone.
+    pub key_changes: Vec<KeyChange>,
     /// Texts that were opened and fit their entries.
     pub texts_checked: u64,
     /// Texts that are there and were not opened, for want of the key.
@@ -98,6 +103,9 @@ pub enum VerifyError {
         /// What is wrong with it.
         source: CheckpointError,
     },
+    /// An entry about the ledger's key does not hold.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
     /// A file among the segments is not called like one.
     #[error(
         "`{0}` is not the name of a segment, such as `segments/000000004096.jsonl`: pass the ledger's own files only"
@@ -230,23 +238,23 @@ pub enum VerifyError {
 
 /// Recomputes everything from the files, and compares it to what was signed.
 pub fn verify(evidence: &Evidence<'_>) -> Result<Report, VerifyError> {
-    let published = open(evidence.key, Which::Published, evidence.checkpoint)?;
-    let kept = evidence.kept.map(|text| open(evidence.key, Which::Kept, text)).transpose()?;
-
     let mut audit = Audit::new(evidence.texts)?;
     let segments = in_order(evidence.segments)?;
     for (at, &(first, file)) in segments.iter().enumerate() {
         audit.segment(first, file, at + 1 == segments.len())?;
     }
     audit.no_stray_texts()?;
+    let keys = audit.keys.keyring(evidence.key, &audit.tree)?;
+    let published = open(&keys, Which::Published, evidence.checkpoint)?;
+    let kept = evidence.kept.map(|text| open(&keys, Which::Kept, text)).transpose()?;
     audit.compare(&published, kept.as_ref())?;
 
     let covering = kept.filter(|kept| kept.size > published.size).unwrap_or(published);
     Ok(audit.report(&covering))
 }
 
-fn open(key: &VerifyingKey, which: Which, text: &str) -> Result<Checkpoint, VerifyError> {
-    key.open(text).map_err(|source| VerifyError::Checkpoint { which, source })
+fn open(keys: &Keyring, which: Which, text: &str) -> Result<Checkpoint, VerifyError> {
+    keys.open(text).map_err(|source| VerifyError::Checkpoint { which, source })
 }
 
 fn in_order<'a>(files: &[File<'a>]) -> Result<Vec<(u64, File<'a>)>, VerifyError> {
@@ -268,6 +276,7 @@ struct Audit<'a> {
     tree: Tree,
     last_at: Option<Timestamp>,
     torn: Vec<String>,
+    keys: KeyChanges,
     texts: TextAudit<'a>,
 }
 
@@ -275,7 +284,7 @@ impl<'a> Audit<'a> {
     fn new(texts: Option<Texts<'a>>) -> Result<Self, VerifyError> {
         let mut torn = Vec::new();
         let texts = TextAudit::new(texts, &mut torn)?;
-        Ok(Self { tree: Tree::new(), last_at: None, torn, texts })
+        Ok(Self { tree: Tree::new(), last_at: None, torn, keys: KeyChanges::default(), texts })
     }
 
     fn segment(&mut self, first: u64, file: File<'_>, newest: bool) -> Result<(), VerifyError> {
@@ -309,6 +318,7 @@ impl<'a> Audit<'a> {
             return Err(VerifyError::TimeWentBack { index: position, at: leaf.at(), previous });
         }
         self.texts.entry(&leaf)?;
+        self.keys.read(&leaf)?;
         self.last_at = Some(leaf.at());
         self.tree.append(leaf.hash());
         Ok(())
@@ -371,6 +381,7 @@ impl<'a> Audit<'a> {
             unsigned_tail: leaves - covering.size,
             root: covering.root,
             checkpoint_at: covering.at,
+            key_changes: self.keys.all().to_vec(),
             texts_checked: self.texts.checked,
             texts_unopened: self.texts.unopened,
             texts_erased: self.texts.erased,

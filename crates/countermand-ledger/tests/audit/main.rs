@@ -1,6 +1,7 @@
 //! What an audit accepts, and everything it must not.
 #![allow(clippy::unwrap_used)]
 
+mod keys;
 mod ledger;
 mod mutations;
 mod proofs;
