@@ -66,6 +66,15 @@ pub enum Act {
         /// `agent NAME`, `target NAME` or `everything`.
         what: String,
     },
+    /// Have another key sign the ledger's checkpoints, or seal its texts, from then on.
+    RotateKey {
+        /// Which.
+        key: LedgerKey,
+        /// The one until then: a vkey, or the id of a text key.
+        from: String,
+        /// The one from then on.
+        to: String,
+    },
     /// Have a configuration replace the one in force. What loosens waits for another human.
     ProposeConfiguration(ConfigurationSubject),
     /// Let a configuration that another human wrote be in force.
@@ -92,10 +101,21 @@ impl Act {
             Act::TakeBack { .. } => "take_back",
             Act::AddAgent { .. } => "add_agent",
             Act::Thaw { .. } => "thaw",
+            Act::RotateKey { .. } => "rotate_key",
             Act::ProposeConfiguration(_) => "propose_configuration",
             Act::ApproveConfiguration { .. } => "approve_configuration",
         }
     }
+}
+
+/// A key of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerKey {
+    /// The one that signs checkpoints.
+    Checkpoints,
+    /// The one that seals texts.
+    Texts,
 }
 
 /// What is signed of a change.

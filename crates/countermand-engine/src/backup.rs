@@ -12,6 +12,8 @@ use crate::standing;
 use crate::store::{Store, StoreError, Tx};
 use countermand_core::change::{Event, State};
 use countermand_ledger::checkpoint::CheckpointError;
+use countermand_ledger::keyring::{KeyChangeError, KeyChanges};
+use countermand_ledger::leaf::Leaf;
 use countermand_ledger::tree::{Hash, Tree};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,6 +32,9 @@ pub enum BackupError {
     /// A checkpoint of another ledger, or an altered one.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// What it says of its keys does not hold.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
     /// It is not what its checkpoint says.
     #[error(
         "the copy does not fit its own checkpoint: it was altered or damaged; take another copy"
@@ -63,20 +68,24 @@ pub struct Contents {
 /// [`BackupError`] where it is not whole.
 pub fn read_back(home: &Home, note: &str, kept: Option<&str>) -> Result<Contents, BackupError> {
     let keys = home.keys()?;
-    let own = keys.signing.verifying_key().open(note)?;
-    let (tree, last_change) = Store::look_into(&home.store(), |rows| {
-        let mut tree = Tree::new();
-        for line in rows.leaves(0, u64::MAX)? {
-            tree.append(Hash::of_leaf(line.as_bytes()));
-        }
-        Ok((tree, rows.next_number()?.0.saturating_sub(1)))
+    let (lines, last_change) = Store::look_into(&home.store(), |rows| {
+        Ok((rows.leaves(0, u64::MAX)?, rows.next_number()?.0.saturating_sub(1)))
     })?;
+    let (mut tree, mut changes) = (Tree::new(), KeyChanges::default());
+    for line in lines {
+        let leaf = Leaf::parse(line.as_bytes()).map_err(|_| BackupError::Altered)?;
+        changes.read(&leaf)?;
+        tree.append(leaf.hash());
+    }
+    let signing = keys.signing();
+    let ring = changes.keyring(signing.verifying_key(), &tree)?;
+    let own = ring.open(note)?;
     if tree.size() != own.size || tree.root() != own.root {
         return Err(BackupError::Altered);
     }
     let mut lost = 0;
     if let Some(kept) = kept {
-        let kept = keys.signing.verifying_key().open(kept)?;
+        let kept = ring.open(kept)?;
         lost = kept.size.saturating_sub(own.size);
         if lost == 0 && tree.root_at(kept.size) != Ok(kept.root) {
             return Err(BackupError::Rewritten(kept.size));
@@ -186,8 +195,9 @@ impl Engine {
     }
 
     fn copy_store(&self) -> Result<Reply, StoreError> {
+        let _still = self.0.publisher.still();
         let name = format!("backup-{:016x}.sqlite", rand::random::<u64>());
-        let file = self.0.state.join(name);
+        let file = self.0.home.path.join(name);
         self.0.store.copy_to(&file)?;
         let tree = Store::look_into(&file, |rows| {
             let mut tree = Tree::new();
@@ -196,7 +206,7 @@ impl Engine {
             }
             Ok(tree)
         })?;
-        let note = self.0.keys.signing.sign(tree.size(), tree.root(), self.0.clock.now());
+        let note = self.0.keys.signing().sign(tree.size(), tree.root(), self.0.clock.now());
         let checkpoint = note.map_err(|error| StoreError::Leaf(error.to_string()))?;
         Ok(Reply::Backup { store: file, checkpoint })
     }

@@ -65,7 +65,7 @@ impl Engine {
         let mut texts = Texts::new();
         for line in sealed {
             let Ok(sealed) = SealedText::parse(line.as_bytes()) else { continue };
-            let Ok(open) = sealed.open(&self.0.keys.texts) else { continue };
+            let Ok(open) = self.0.keys.texts().open(&sealed) else { continue };
             let beside = texts.entry(sealed.index()).or_default();
             beside.insert(sealed.name().to_owned(), (open.digest(), open.text().to_vec()));
         }

@@ -9,6 +9,7 @@ use countermand_core::policy::{Grant, World};
 use countermand_core::preview::{Counts, Preview};
 use countermand_core::request::ChangeNumber;
 use countermand_core::standing::{StandingNumber, StandingSubject};
+use countermand_core::statement::LedgerKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -236,6 +237,11 @@ pub enum PrepareAct {
     Thaw {
         /// What.
         what: Scope,
+    },
+    /// Have a fresh key of the ledger take the place of the one in use.
+    RotateKey {
+        /// Which.
+        key: LedgerKey,
     },
     /// Have a configuration replace the one in force.
     ProposeConfiguration {

@@ -13,8 +13,10 @@ use crate::freeze::Freezer;
 use crate::home::{Home, HomeError};
 use crate::installation::Installation;
 use crate::own_backups;
+use crate::keys::Keys;
 use crate::publish::Publisher;
-use crate::store::{Keys, Store, StoreError};
+use crate::rotate::{self, NewKeys};
+use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::twins::{self, Fingerprints};
 use crate::watch::Watches;
@@ -25,7 +27,6 @@ use countermand_core::policy::PolicyError;
 use countermand_core::request::ChangeNumber;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -102,9 +103,10 @@ pub(crate) struct Inner {
     pub(crate) began: Timestamp,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) drafts: Mutex<Drafts>,
+    pub(crate) new_keys: Mutex<NewKeys>,
     pub(crate) reconfigured: watch::Sender<bool>,
     /// The state directory.
-    pub(crate) state: PathBuf,
+    pub(crate) home: Home,
     _lock: std::fs::File,
 }
 
@@ -126,6 +128,7 @@ impl Engine {
         // Before a newer format is written: one that these do not load in could not go back.
         Authority::new(&installation, Vec::new())?;
         let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
+        rotate::settle(&store, &keys, &home).await?;
         let enrolment = configure::take_in(&store, &installation).await?;
         let roll = Roll::new(&installation, &enrolment);
         let began = clock.now();
@@ -169,8 +172,9 @@ impl Engine {
             began,
             fingerprints,
             drafts: Mutex::default(),
+            new_keys: Mutex::default(),
             reconfigured: watch::Sender::new(false),
-            state: home.path.clone(),
+            home,
             _lock: lock,
         }));
         engine.began().await?;
@@ -187,6 +191,8 @@ impl Engine {
             "version": env!("CARGO_PKG_VERSION"),
             "policy": self.authority().policy.digest(),
             "configuration": self.0.installation.configuration.digest(),
+            "ledger_key": self.0.keys.signing().verifying_key().vkey(),
+            "texts_key": self.0.keys.texts().current().id(),
             "plain_keys_count": self.0.installation.plain_keys_count,
             "clock_speed": self.0.clock.speed(),
         });

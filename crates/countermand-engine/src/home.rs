@@ -1,13 +1,12 @@
 //! Where one gateway keeps what it must not lose: store, keys, lock.
 
 use crate::disk::{Measure, Space};
-use crate::store::{Hook, Keys, StoreError};
+use crate::store::{Hook, StoreError};
 use countermand_core::configuration::Configuration;
 use countermand_ledger::checkpoint::SigningKey;
-use countermand_ledger::text::TextKey;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -37,6 +36,11 @@ pub enum HomeError {
     /// Others can read a key.
     #[error("`{0}` can be read by others; run: chmod 600 {0}")]
     Exposed(PathBuf),
+    /// There is no key.
+    #[error(
+        "`{0}` is missing: bring it back from a copy; if there is none, `countermand ledger replace-key` makes another, which nothing vouches for"
+    )]
+    NoKey(PathBuf),
     /// A key file is not what this gateway wrote.
     #[error("`{0}` is not a key of this gateway; bring it back from its copy")]
     NotAKey(PathBuf),
@@ -46,6 +50,12 @@ pub enum HomeError {
     /// Keys are there already.
     #[error("`{0}` is there already and is not overwritten")]
     Exists(PathBuf),
+    /// A key is to be replaced in a state directory that never ran.
+    #[error("`{0}` holds no ledger: nothing is lost with its keys; run `countermand init` anew")]
+    NoLedger(PathBuf),
+    /// The store cannot be read.
+    #[error("cannot read the store: {0}")]
+    Store(String),
 }
 
 impl Home {
@@ -57,16 +67,6 @@ impl Home {
     /// The store's file.
     pub fn store(&self) -> PathBuf {
         self.path.join("store.sqlite")
-    }
-
-    /// The file with the ledger's signing key.
-    pub fn signing_key(&self) -> PathBuf {
-        self.path.join("keys/ledger.key")
-    }
-
-    /// The file with the key that texts are sealed with.
-    pub fn text_key(&self) -> PathBuf {
-        self.path.join("keys/texts.key")
     }
 
     /// What was frozen while the store could not be told.
@@ -95,19 +95,6 @@ impl Home {
         Ok(signing.verifying_key().vkey().to_owned())
     }
 
-    /// Reads the keys.
-    pub(crate) fn keys(&self) -> Result<Keys, HomeError> {
-        let signing = read_private(&self.signing_key())?;
-        let signing = Zeroizing::new(signing.trim().to_owned());
-        let signing =
-            SigningKey::parse(signing).map_err(|_| HomeError::NotAKey(self.signing_key()))?;
-        let hexed = read_private(&self.text_key())?;
-        let mut texts = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(hexed.trim(), texts.as_mut_slice())
-            .map_err(|_| HomeError::NotAKey(self.text_key()))?;
-        Ok(Keys { signing, texts: TextKey::new(texts) })
-    }
-
     /// The configuration that a gateway here must run under: the last that came into force, once
     /// an agent was let in. Before that, whatever its file says.
     ///
@@ -132,7 +119,7 @@ impl Home {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
     let failed = |error| HomeError::File { path: path.to_owned(), error };
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -141,16 +128,4 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
         opened => opened.map_err(failed)?,
     };
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
-}
-
-fn read_private(path: &Path) -> Result<Zeroizing<String>, HomeError> {
-    let failed = |error| HomeError::File { path: path.to_owned(), error };
-    let mut file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(HomeError::Exposed(path.to_owned()));
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
 }

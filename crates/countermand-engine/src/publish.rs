@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often a checkpoint is published.
@@ -24,7 +24,7 @@ pub(crate) struct Publisher {
 
 /// What is in the files.
 #[derive(Default)]
-struct Published {
+pub(crate) struct Published {
     /// The tree over what was read; rebuilt from the store at the first use.
     tree: Tree,
     /// Entries that were written; behind the tree after a write that failed.
@@ -34,6 +34,11 @@ struct Published {
 impl Publisher {
     pub(crate) fn new(folder: PathBuf) -> Publisher {
         Publisher { folder, state: Mutex::default() }
+    }
+
+    /// Keeps everybody from signing until what this gives is dropped: while the key is replaced.
+    pub(crate) fn still(&self) -> MutexGuard<'_, Published> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,9 +85,10 @@ impl Engine {
         *written = tree.size();
         let at = lines.last().and_then(|line| Leaf::parse(line.as_bytes()).ok());
         let at = at.map_or_else(|| self.0.clock.now(), |leaf| leaf.at().max(self.0.clock.now()));
-        let note = self.0.keys.signing.sign(tree.size(), tree.root(), at);
+        let signing = self.0.keys.signing();
+        let note = signing.sign(tree.size(), tree.root(), at);
         let note = note.map_err(|error| StoreError::Leaf(error.to_string()))?;
-        let vkey = format!("{}\n", self.0.keys.signing.verifying_key().vkey());
+        let vkey = format!("{}\n", signing.verifying_key().vkey());
         replace(&folder.join("ledger.pub"), vkey.as_bytes())?;
         replace(&folder.join(format!("checkpoints/{:012}", tree.size())), note.as_bytes())?;
         replace(&folder.join("checkpoint"), note.as_bytes())?;

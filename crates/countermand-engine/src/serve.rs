@@ -168,7 +168,7 @@ impl Engine {
         let mut texts: BTreeMap<u64, BTreeMap<String, String>> = BTreeMap::new();
         for sealed in self.0.store.read(|rows| rows.texts(from, end))? {
             let Ok(sealed) = SealedText::parse(sealed.as_bytes()) else { continue };
-            let Ok(open) = sealed.open(&self.0.keys.texts) else { continue };
+            let Ok(open) = self.0.keys.texts().open(&sealed) else { continue };
             let text = String::from_utf8_lossy(open.text()).into_owned();
             texts.entry(sealed.index()).or_default().insert(sealed.name().to_owned(), text);
         }

@@ -14,13 +14,12 @@ mod writer;
 
 pub(crate) use configuration::{ConfigurationRow, binding};
 pub(crate) use flows::FlowRow;
-pub(crate) use rows::{AgentRow, Frozen, Rows};
+pub(crate) use rows::{AgentRow, Frozen, NamedKeys, Rows};
 pub(crate) use standing::StandingRow;
 pub(crate) use writer::{Hook, Tx};
 
 use crate::clock::Clock;
-use countermand_ledger::checkpoint::SigningKey;
-use countermand_ledger::text::TextKey;
+use crate::keys::Keys;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -56,25 +55,12 @@ pub enum StoreError {
     Refused(String),
 }
 
-/// The keys of the ledger.
-pub(crate) struct Keys {
-    pub(crate) signing: SigningKey,
-    pub(crate) texts: TextKey,
-}
-
-impl Keys {
-    /// What strangers' verifiers are made from: the same after every start, known to nobody.
-    pub(crate) fn stranger(&self) -> [u8; 32] {
-        let secret = ["stranger", self.signing.skey().as_str()].concat();
-        *countermand_core::digest::Digest::of_bytes(secret.as_bytes()).as_bytes()
-    }
-}
-
 /// The store of one gateway.
 pub(crate) struct Store {
     jobs: std::sync::mpsc::Sender<Job>,
     reading: Mutex<Connection>,
     size: watch::Receiver<u64>,
+    named: NamedKeys,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -89,14 +75,16 @@ impl Store {
         let connection = schema::open(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reading = Connection::open_with_flags(path, flags)?;
-        let (writer, size) = Writer::new(connection, clock, keys, hook)?;
+        let begun = Rows::new(&connection).begun()?;
+        let named = begun.named.clone();
+        let (writer, size) = Writer::new(connection, clock, keys, hook, begun);
         let (jobs, queue) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("countermand-store".into())
             .spawn(move || writer.run(&queue))
             .map_err(|e| StoreError::Unreadable(e.to_string()))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Store { jobs, reading: Mutex::new(reading), size, thread })
+        Ok(Store { jobs, reading: Mutex::new(reading), size, named, thread })
     }
 
     /// Runs `job` in a transaction; its result is given once it is durable.
@@ -178,6 +166,11 @@ impl Store {
             return Err(StoreError::Unreadable(format!("it is damaged: {whole}")));
         }
         look(&rows::Rows::new(&connection))
+    }
+
+    /// The keys that the ledger named last, when the store was opened.
+    pub(crate) fn named_keys(&self) -> &NamedKeys {
+        &self.named
     }
 
     /// How many entries the ledger has; changes as entries become durable.

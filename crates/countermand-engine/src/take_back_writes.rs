@@ -166,7 +166,7 @@ impl Engine {
                 return Err(ReviewError::No(why));
             };
             let images = SealedText::parse(sealed.as_bytes())
-                .and_then(|sealed| sealed.open(&self.0.keys.texts))
+                .and_then(|sealed| self.0.keys.texts().open(&sealed))
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?;
             let images = String::from_utf8(images.text().to_vec())
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?;

@@ -24,6 +24,12 @@ pub const NONCE_BYTES: usize = 24;
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
 
+/// What stands before a key where its id is digested.
+const KEY_ID_CONTEXT: &str = "countermand-text-key-v1\n";
+
+/// Bytes of a key's id.
+const KEY_ID_BYTES: usize = 4;
+
 /// The salted digest of a text, as an entry carries it: 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest([u8; 32]);
@@ -60,17 +66,70 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The key that seals an installation's texts. Zeroized when dropped, never printed.
-pub struct TextKey(Zeroizing<[u8; KEY_BYTES]>);
+/// A key that seals an installation's texts. Zeroized when dropped, never printed.
+pub struct TextKey {
+    bytes: Zeroizing<[u8; KEY_BYTES]>,
+    id: String,
+}
 
 impl TextKey {
     /// The key with these bytes, which must come from a cryptographic random source.
     pub fn new(bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
-        Self(bytes)
+        let digest = Sha256::new_with_prefix(KEY_ID_CONTEXT).chain_update(bytes.as_slice());
+        let id = hex::encode(&digest.finalize()[..KEY_ID_BYTES]);
+        Self { bytes, id }
+    }
+
+    /// What it is called beside the texts that it sealed: 8 lower-case hexadecimal digits, which tell
+    /// nothing of the key.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its bytes, to be kept secret.
+    pub fn bytes(&self) -> &Zeroizing<[u8; KEY_BYTES]> {
+        &self.bytes
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(self.0.as_slice().into())
+        XChaCha20Poly1305::new(self.bytes.as_slice().into())
+    }
+}
+
+/// The keys of an installation: the one that seals, and those that sealed before it.
+#[derive(Debug)]
+pub struct TextKeys {
+    current: TextKey,
+    older: Vec<TextKey>,
+}
+
+impl TextKeys {
+    /// These keys.
+    pub fn new(current: TextKey, older: Vec<TextKey>) -> Self {
+        Self { current, older }
+    }
+
+    /// The one that seals.
+    pub fn current(&self) -> &TextKey {
+        &self.current
+    }
+
+    /// Opens a text that any of them sealed.
+    ///
+    /// # Errors
+    /// [`TextError::NoKey`] where its key is not among them; what [`SealedText::open`] says else.
+    pub fn open(&self, text: &SealedText) -> Result<OpenText, TextError> {
+        let named = |key: &&TextKey| text.key.as_ref().is_none_or(|id| *id == key.id);
+        let missing = TextError::NoKey(text.key.clone().unwrap_or_default());
+        let keys = std::iter::once(&self.current).chain(&self.older).filter(named);
+        let mut outcome = Err(missing);
+        for key in keys {
+            outcome = text.open(key);
+            if outcome.is_ok() {
+                return outcome;
+            }
+        }
+        outcome
     }
 }
 
@@ -99,6 +158,11 @@ pub enum TextError {
         "the sealed text does not open: the key is another one, or the text was altered or moved"
     )]
     Sealed,
+    /// The key that sealed it is not here.
+    #[error(
+        "the text was sealed with text key `{0}`, which is not here: bring it back from a copy"
+    )]
+    NoKey(String),
     /// The text opened, and is not the one whose digest the entry carries.
     #[error("the text is not the one whose digest the entry carries")]
     Digest,
@@ -110,6 +174,9 @@ pub enum TextError {
 #[serde(deny_unknown_fields)]
 pub struct SealedText {
     index: u64,
+    /// The id of the key that sealed it; none before keys had ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     name: String,
     #[serde(with = "base64_bytes")]
     nonce: [u8; NONCE_BYTES],
@@ -139,7 +206,7 @@ impl SealedText {
             .cipher()
             .encrypt(XNonce::from_slice(&nonce), payload)
             .map_err(|_| TextError::TooLong)?;
-        Ok(Self { index, name: name.to_owned(), nonce, sealed })
+        Ok(Self { index, key: Some(key.id.clone()), name: name.to_owned(), nonce, sealed })
     }
 
     /// Opens the text, without comparing it to any entry.
@@ -180,7 +247,8 @@ impl SealedText {
     /// [`line`](Self::line) writes.
     pub fn parse(line: &[u8]) -> Result<Self, TextError> {
         let text: Self = serde_json::from_slice(line).map_err(|_| TextError::Malformed)?;
-        let canonical = is_text_name(&text.name) && text.line().as_bytes() == line;
+        let key = text.key.as_deref().is_none_or(is_key_id);
+        let canonical = key && is_text_name(&text.name) && text.line().as_bytes() == line;
         if canonical { Ok(text) } else { Err(TextError::Malformed) }
     }
 }
@@ -226,6 +294,11 @@ pub fn file_name(index: u64) -> String {
     format!("texts/{:012}.jsonl", segment::first_index(index))
 }
 
+fn is_key_id(id: &str) -> bool {
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    id.len() == 2 * KEY_ID_BYTES && id.bytes().all(digit)
+}
+
 /// What the cipher authenticates beside the text. Names hold no newline, so this cannot be read two
 /// ways.
 fn associated_data(index: u64, name: &str) -> Vec<u8> {
@@ -265,7 +338,11 @@ mod tests {
     }
 
     fn sealed() -> SealedText {
-        SealedText::seal(&key(1), 41, "payload", &[2; 32], [3; 24], b"drop table users").unwrap()
+        sealed_by(1)
+    }
+
+    fn sealed_by(byte: u8) -> SealedText {
+        SealedText::seal(&key(byte), 41, "payload", &[2; 32], [3; 24], b"drop table users").unwrap()
     }
 
     #[test]
@@ -301,7 +378,7 @@ mod tests {
         let nonce = [3; 24];
         let payload = Payload { msg: b"short".as_slice(), aad: &associated_data(0, "a") };
         let sealed = key(1).cipher().encrypt(XNonce::from_slice(&nonce), payload).unwrap();
-        let record = SealedText { index: 0, name: "a".to_owned(), nonce, sealed };
+        let record = SealedText { index: 0, key: None, name: "a".to_owned(), nonce, sealed };
         assert_eq!(record.open(&key(1)).unwrap_err(), TextError::Sealed);
     }
 
@@ -316,7 +393,37 @@ mod tests {
         let line = sealed().line();
         assert!(!line.contains("drop"));
         assert!(!line.contains(&BASE64_STANDARD.encode([2; 32])[..40]));
-        assert!(line.starts_with(r#"{"index":41,"name":"payload","nonce":"AwMD"#), "{line}");
+        let start =
+            format!(r#"{{"index":41,"key":"{}","name":"payload","nonce":"AwMD"#, key(1).id());
+        assert!(line.starts_with(&start), "{line}");
+    }
+
+    #[test]
+    fn keys_that_were_replaced_open_what_they_sealed() {
+        let (old, new) = (sealed(), sealed_by(2));
+        assert_ne!(old.key, new.key);
+        let keys = TextKeys::new(key(2), vec![key(1)]);
+        for text in [&old, &new, &SealedText { key: None, ..old.clone() }] {
+            assert_eq!(keys.open(text).unwrap().text(), b"drop table users");
+        }
+        let lost = TextKeys::new(key(2), Vec::new());
+        let id = key(1).id().to_owned();
+        assert_eq!(lost.open(&old).unwrap_err(), TextError::NoKey(id));
+        let unnamed = SealedText { key: None, ..old.clone() };
+        assert_eq!(lost.open(&unnamed).unwrap_err(), TextError::Sealed);
+        let misnamed = SealedText { key: new.key.clone(), ..old };
+        assert_eq!(keys.open(&misnamed).unwrap_err(), TextError::Sealed);
+    }
+
+    #[test]
+    fn a_key_has_one_id_in_one_spelling() {
+        // `(printf 'countermand-text-key-v1\n'; head -c 32 /dev/zero) | sha256sum`
+        assert_eq!(key(0).id(), "aa11a238");
+        let line = sealed().line();
+        for wrong in ["", "0", "ABCDEF01", "0123456g", "012345678"] {
+            let line = line.replace(key(1).id(), wrong);
+            assert_eq!(SealedText::parse(line.as_bytes()), Err(TextError::Malformed), "{wrong}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 use crate::keyring::{KeyChange, KeyChangeError, KeyChanges, Keyring};
 use crate::leaf::{Leaf, LeafError};
 use crate::segment::{self, Lines, TooManyLines};
-use crate::text::{SealedText, TextError, TextKey};
+use crate::text::{SealedText, TextError, TextKeys};
 use crate::tree::{Hash, Tree};
 
 /// A file as an auditor got it: its name within the ledger's folder, and its bytes.
@@ -43,8 +43,8 @@ pub struct Evidence<'a> {
 pub struct Texts<'a> {
     /// All texts files, in any order; names serve messages only.
     pub files: &'a [File<'a>],
-    /// Without the key, texts are matched to their entries and not opened.
-    pub key: Option<&'a TextKey>,
+    /// Texts whose key is not here are matched to their entries and not opened.
+    pub keys: Option<&'a TextKeys>,
 }
 
 /// What was found in a ledger without fault.
@@ -393,7 +393,7 @@ impl<'a> Audit<'a> {
 /// The texts that no entry has claimed yet, and the counts so far.
 struct TextAudit<'a> {
     wanted: bool,
-    key: Option<&'a TextKey>,
+    keys: Option<&'a TextKeys>,
     records: HashMap<(u64, String), SealedText>,
     checked: u64,
     unopened: u64,
@@ -418,8 +418,8 @@ impl<'a> TextAudit<'a> {
             }
             torn.extend(rest.map(|_| file.to_owned()));
         }
-        let (wanted, key) = (texts.is_some(), texts.and_then(|texts| texts.key));
-        Ok(Self { wanted, key, records, checked: 0, unopened: 0, erased: 0 })
+        let (wanted, keys) = (texts.is_some(), texts.and_then(|texts| texts.keys));
+        Ok(Self { wanted, keys, records, checked: 0, unopened: 0, erased: 0 })
     }
 
     fn entry(&mut self, leaf: &Leaf) -> Result<(), VerifyError> {
@@ -431,11 +431,15 @@ impl<'a> TextAudit<'a> {
                 self.erased += 1;
                 continue;
             };
-            let Some(key) = self.key else {
-                self.unopened += 1;
-                continue;
+            let opened = match self.keys.map(|keys| keys.open(&record)) {
+                None | Some(Err(TextError::NoKey(_))) => {
+                    self.unopened += 1;
+                    continue;
+                }
+                Some(Ok(open)) if open.digest() != digest => Err(TextError::Digest),
+                Some(opened) => opened,
             };
-            record.check(key, digest).map_err(|source| VerifyError::Text {
+            opened.map_err(|source| VerifyError::Text {
                 index: leaf.index(),
                 name: name.clone(),
                 source,

@@ -6,6 +6,7 @@ mod upkeep;
 pub use changes::{Adopt, Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
 pub use upkeep::{
     Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy,
+    WhichKey,
 };
 
 use crate::exit::EXIT_CODES;

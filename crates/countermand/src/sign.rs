@@ -158,7 +158,7 @@ fn check(
         (Act::Approve(_) | Act::Adopt(_) | Act::Reject { .. }, ..)
         | (Act::ApproveStanding(_), ..) => false,
         (Act::Restore { .. } | Act::TakeBack { .. }, ..)
-        | (Act::AddAgent { .. } | Act::Thaw { .. }, ..)
+        | (Act::AddAgent { .. } | Act::Thaw { .. } | Act::RotateKey { .. }, ..)
         | (Act::ProposeConfiguration(_) | Act::ApproveConfiguration { .. }, ..) => true,
     };
     if shown { Ok(()) } else { refuse("is about something else than is shown") }
@@ -204,6 +204,7 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
                 && serde_json::to_value(wanted).is_ok_and(|wanted| wanted == *grant)
         }
         (Act::Thaw { what }, PrepareAct::Thaw { what: asked }) => *what == asked.to_string(),
+        (Act::RotateKey { key, .. }, PrepareAct::RotateKey { key: asked }) => key == asked,
         (
             Act::ProposeConfiguration(subject),
             PrepareAct::ProposeConfiguration { configuration },

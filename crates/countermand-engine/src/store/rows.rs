@@ -1,11 +1,13 @@
 //! What is in the store, as the engine's own types.
 
 use super::{StoreError, Tx};
+use crate::keys::TEXTS_KEY_CHANGED;
 use countermand_core::change::{Change, Recorded, State};
 use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::Grant;
 use countermand_core::request::{ChangeNumber, Payload, RequestKey};
 use countermand_ledger::frontier::Frontier;
+use countermand_ledger::keyring;
 use countermand_ledger::leaf::Leaf;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -34,6 +36,40 @@ pub(crate) struct Frozen {
     pub(crate) why: String,
 }
 
+/// What a ledger's entries come to.
+#[derive(Default)]
+pub(crate) struct Begun {
+    /// The Merkle tree's edge over all of them.
+    pub(crate) frontier: Frontier,
+    /// The time of the last.
+    pub(crate) last: Option<Timestamp>,
+    /// The keys they named last.
+    pub(crate) named: NamedKeys,
+}
+
+/// The keys that the ledger named last.
+#[derive(Clone, Default)]
+pub(crate) struct NamedKeys {
+    /// The vkey of the one that signs checkpoints.
+    pub(crate) signing: Option<String>,
+    /// The id of the one that seals texts.
+    pub(crate) texts: Option<String>,
+}
+
+impl NamedKeys {
+    fn read(&mut self, leaf: &Leaf) {
+        let text = |name| leaf.body().get(name).and_then(|v| v.as_str()).map(str::to_owned);
+        let (signing, texts) = match leaf.kind() {
+            keyring::CHANGED => (text("to"), None),
+            TEXTS_KEY_CHANGED => (None, text("to")),
+            "gateway.started" => (text("ledger_key"), text("texts_key")),
+            _ => return,
+        };
+        self.signing = signing.or(self.signing.take());
+        self.texts = texts.or(self.texts.take());
+    }
+}
+
 /// Read access to the store.
 pub(crate) struct Rows<'a>(&'a Connection);
 
@@ -46,25 +82,29 @@ impl<'a> Rows<'a> {
         self.0
     }
 
-    /// The Merkle tree's edge over every entry, and the time of the last.
-    pub(super) fn frontier(&self) -> Result<(Frontier, Option<Timestamp>), StoreError> {
-        let mut frontier = Frontier::new();
-        let mut last = None;
+    /// What the entries so far come to.
+    pub(super) fn begun(&self) -> Result<Begun, StoreError> {
+        let mut begun = Begun::default();
         let mut statement = self.0.prepare("SELECT line FROM leaf ORDER BY idx")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let line: String = row.get(0)?;
             let leaf = Leaf::parse(line.as_bytes()).map_err(|e| unreadable(&e))?;
-            if leaf.index() != frontier.size() {
-                return Err(StoreError::Unreadable(format!(
-                    "entry {} is missing",
-                    frontier.size()
-                )));
+            let size = begun.frontier.size();
+            if leaf.index() != size {
+                return Err(StoreError::Unreadable(format!("entry {size} is missing")));
             }
-            last = Some(leaf.at());
-            frontier.append(leaf.hash());
+            begun.named.read(&leaf);
+            begun.last = Some(leaf.at());
+            begun.frontier.append(leaf.hash());
         }
-        Ok((frontier, last))
+        Ok(begun)
+    }
+
+    /// The newest checkpoint that was published.
+    pub(crate) fn newest_checkpoint(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1";
+        Ok(self.0.query_row(sql, [], |row| row.get(0)).optional()?)
     }
 
     /// Entries from `from`, at most `limit`, in order.

@@ -1,14 +1,16 @@
 //! The one thread that writes, and what a job can do inside its transaction.
 
-use super::rows::Rows;
-use super::{Keys, StoreError};
+use super::StoreError;
+use super::rows::{Begun, Rows};
 use crate::clock::Clock;
+use crate::keys::Keys;
 use crate::record;
 use countermand_core::change::{Change, Event, Recorded};
 use countermand_core::request::{ChangeNumber, Payload};
 use countermand_ledger::frontier::Frontier;
 use countermand_ledger::leaf::Leaf;
 use countermand_ledger::text::{Digest, SealedText};
+use countermand_ledger::tree::Hash;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -45,12 +47,13 @@ impl Writer {
         clock: Clock,
         keys: Arc<Keys>,
         hook: Option<Hook>,
-    ) -> Result<(Writer, watch::Receiver<u64>), StoreError> {
-        let (frontier, last) = Rows::new(&connection).frontier()?;
+        begun: Begun,
+    ) -> (Writer, watch::Receiver<u64>) {
+        let Begun { frontier, last, .. } = begun;
         clock.begin_after(last);
         let (size, seen) = watch::channel(frontier.size());
         let last = last.unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok((Writer { connection, clock, keys, hook, frontier, last, commits: 0, size }, seen))
+        (Writer { connection, clock, keys, hook, frontier, last, commits: 0, size }, seen)
     }
 
     /// Runs until told to stop, the queue closes, or a commit fails: after that nothing is
@@ -104,7 +107,7 @@ impl Writer {
                 connection: &transaction,
                 now,
                 keys: &self.keys,
-                size: self.frontier.size(),
+                frontier: &self.frontier,
                 leaves: &mut leaves,
                 stop: &mut stop,
             };
@@ -133,7 +136,7 @@ pub(crate) struct Tx<'a> {
     connection: &'a Connection,
     now: Timestamp,
     keys: &'a Keys,
-    size: u64,
+    frontier: &'a Frontier,
     leaves: &'a mut Vec<Leaf>,
     stop: &'a mut bool,
 }
@@ -160,14 +163,15 @@ impl Tx<'_> {
         body: &serde_json::Value,
         texts: &[(&str, &[u8])],
     ) -> Result<u64, StoreError> {
-        let index = self.size + self.leaves.len() as u64;
+        let index = self.frontier.size() + self.leaves.len() as u64;
+        let keys = self.keys.texts();
         let refused = |error: String| StoreError::Leaf(error);
         let mut digests = BTreeMap::new();
         for (name, text) in texts {
             let salt = rand::random();
             digests.insert((*name).to_owned(), Digest::of(&salt, text));
             let nonce = rand::random();
-            let sealed = SealedText::seal(&self.keys.texts, index, name, &salt, nonce, text)
+            let sealed = SealedText::seal(keys.current(), index, name, &salt, nonce, text)
                 .map_err(|e| refused(e.to_string()))?;
             self.execute(
                 "INSERT INTO text (idx, name, sealed) VALUES (?1, ?2, ?3)",
@@ -179,6 +183,15 @@ impl Tx<'_> {
         self.execute("INSERT INTO leaf (idx, line) VALUES (?1, ?2)", params![index, leaf.line()])?;
         self.leaves.push(leaf);
         Ok(index)
+    }
+
+    /// How many entries the ledger has, this job's own included, and their root.
+    pub(crate) fn head(&self) -> (u64, Hash) {
+        let mut frontier = self.frontier.clone();
+        for leaf in self.leaves.iter() {
+            frontier.append(leaf.hash());
+        }
+        (frontier.size(), frontier.root())
     }
 
     /// Opens a change with its first event.

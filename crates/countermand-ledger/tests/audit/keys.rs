@@ -112,9 +112,11 @@ fn a_retired_key_signs_nothing_more() {
         for trusted in 1..=3 {
             let verified = verified(&ledger, trusted);
             assert_eq!(verified.is_ok(), counts, "key {seed} over {size}, trusting {trusted}");
-            let retired = |source: &CheckpointError| matches!(source, CheckpointError::Retired { .. });
+            let retired =
+                |source: &CheckpointError| matches!(source, CheckpointError::Retired { .. });
             assert!(
-                counts || matches!(&verified, Err(VerifyError::Checkpoint { which: Which::Published, source }) if retired(source)),
+                counts
+                    || matches!(&verified, Err(VerifyError::Checkpoint { which: Which::Published, source }) if retired(source)),
             );
         }
     }
@@ -150,7 +152,8 @@ fn a_signature_beside_an_old_checkpoint_is_no_handover() {
 #[test]
 fn entries_about_keys_say_what_they_must() {
     let good = ledger(Story::Rotated).lines();
-    let other = SigningKey::generate("other.example.com", &zeroize::Zeroizing::new([9; 32])).unwrap();
+    let other =
+        SigningKey::generate("other.example.com", &zeroize::Zeroizing::new([9; 32])).unwrap();
     for (at, kind, body) in [
         (10, CHANGED, json!({ "from": vkey(1) })),
         (10, CHANGED, json!({ "from": vkey(1), "to": 7 })),

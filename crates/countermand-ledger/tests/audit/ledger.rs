@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use countermand_ledger::checkpoint::{SigningKey, VerifyingKey};
 use countermand_ledger::leaf::Leaf;
 use countermand_ledger::segment;
-use countermand_ledger::text::{Digest, SealedText, TextKey, file_name};
+use countermand_ledger::text::{Digest, SealedText, TextKey, TextKeys, file_name};
 use countermand_ledger::tree::Tree;
 use countermand_ledger::verify::{Evidence, File, Report, Texts, VerifyError, verify};
 use jiff::{SignedDuration, Timestamp};
@@ -122,12 +122,12 @@ impl Ledger {
     }
 
     pub(crate) fn verify_with_key(&self) -> Result<Report, VerifyError> {
-        self.verify_texts(Some(Some(&text_key())))
+        self.verify_texts(Some(Some(&TextKeys::new(text_key(), Vec::new()))))
     }
 
     pub(crate) fn verify_texts(
         &self,
-        key: Option<Option<&TextKey>>,
+        keys: Option<Option<&TextKeys>>,
     ) -> Result<Report, VerifyError> {
         let (segments, files) = (files(&self.segments), files(&self.texts));
         verify(&Evidence {
@@ -135,7 +135,7 @@ impl Ledger {
             checkpoint: &self.checkpoint,
             kept: self.kept.as_deref(),
             segments: &segments,
-            texts: key.map(|key| Texts { files: &files, key }),
+            texts: keys.map(|keys| Texts { files: &files, keys }),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Texts beside the entries: present, erased, moved, added.
 
-use countermand_ledger::text::{SealedText, TextError, TextKey};
+use countermand_ledger::text::{SealedText, TextError, TextKey, TextKeys};
 use countermand_ledger::verify::VerifyError;
 use zeroize::Zeroizing;
 
@@ -57,9 +57,20 @@ fn a_text_that_was_moved_to_another_entry() {
 }
 
 #[test]
-fn another_key() {
+fn a_key_that_was_lost_leaves_texts_closed_and_the_ledger_whole() {
+    let lost = TextKeys::new(TextKey::new(Zeroizing::new([8; 32])), Vec::new());
+    let report = Ledger::new(20, 20).verify_texts(Some(Some(&lost))).unwrap();
+    assert_eq!((report.texts_checked, report.texts_unopened, report.texts_erased), (0, 20, 0));
+}
+
+#[test]
+fn another_key_under_the_same_name() {
+    let ledger = Ledger::new(20, 20);
     let other = TextKey::new(Zeroizing::new([8; 32]));
-    let error = Ledger::new(20, 20).verify_texts(Some(Some(&other))).unwrap_err();
+    let renamed = |line: String| line.replace(text_key().id(), other.id());
+    let lines: Vec<_> = text_lines(&ledger).into_iter().map(renamed).collect();
+    let keys = TextKeys::new(other, Vec::new());
+    let error = with_texts(&ledger, &lines).verify_texts(Some(Some(&keys))).unwrap_err();
     let closed = matches!(error, VerifyError::Text { index: 0, source: TextError::Sealed, .. });
     assert!(closed, "{error}");
 }

@@ -1,8 +1,9 @@
 //! The installation itself: making it, its policies, its ledger, its health.
 
 use super::{AtDoor, Signer};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use countermand_core::name::{AgentName, HumanName, InstallationName, TargetName};
+use countermand_core::statement::LedgerKey;
 use std::path::PathBuf;
 
 /// `init`
@@ -180,11 +181,44 @@ pub enum Ledger {
         #[arg(long, default_value_t = 50)]
         limit: u64,
     },
+    /// Have a fresh key take the place of the ledger's: signed by you, vouched for by the old key
+    RotateKey {
+        /// Which
+        #[arg(default_value = "checkpoints")]
+        which: WhichKey,
+        /// Who signs.
+        #[command(flatten)]
+        signer: Signer,
+    },
+    /// Make another key where one was lost, with the gateway stopped. Nothing vouches for it: the
+    /// gateway starts frozen, and says so in the ledger for good
+    ReplaceKey {
+        /// Which
+        which: WhichKey,
+    },
     /// Publish a checkpoint and copy the ledger with its public key, for an auditor
     Export {
         /// A folder that does not exist yet.
         folder: PathBuf,
     },
+}
+
+/// A key of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhichKey {
+    /// The one that signs checkpoints
+    Checkpoints,
+    /// The one that seals texts
+    Texts,
+}
+
+impl From<WhichKey> for LedgerKey {
+    fn from(which: WhichKey) -> LedgerKey {
+        match which {
+            WhichKey::Checkpoints => LedgerKey::Checkpoints,
+            WhichKey::Texts => LedgerKey::Texts,
+        }
+    }
 }
 
 /// `explain`

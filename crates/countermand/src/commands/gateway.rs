@@ -80,9 +80,7 @@ fn backup(global: &Global, folder: &Path) -> Result<Exit, Failure> {
     std::fs::remove_file(&store)?;
     copied?;
     let (here, there) = (Home::at(&config.state), Home::at(folder));
-    make(&folder.join("keys"))?;
-    private(&here.signing_key(), &there.signing_key())?;
-    private(&here.text_key(), &there.text_key())?;
+    copy_keys(&here, &there)?;
     copy_configuration(&config, &folder.join("configuration"))?;
     let manifest = Manifest {
         format: 1,
@@ -156,6 +154,18 @@ fn digests(folder: &Path) -> Result<BTreeMap<String, Digest>, Failure> {
         }
     }
     Ok(digests)
+}
+
+/// All keys in use, and those that older texts are sealed with.
+fn copy_keys(from: &Home, to: &Home) -> Result<(), Failure> {
+    make(&to.key_folder())?;
+    for entry in std::fs::read_dir(from.key_folder())? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == "key") {
+            private(&entry.path(), &to.key_folder().join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 fn copy_configuration(config: &Config, folder: &Path) -> Result<(), Failure> {

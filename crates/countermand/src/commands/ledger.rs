@@ -2,13 +2,15 @@
 
 mod verify;
 
-use super::json;
+use super::{json, signed};
 use crate::cli::{Global, Ledger};
 use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
-use countermand_engine::control::{Command, LedgerEntry, Reply};
+use countermand_core::statement::LedgerKey;
+use countermand_engine::Home;
+use countermand_engine::control::{Command, LedgerEntry, PrepareAct, Reply};
 use countermand_ledger::leaf::Leaf;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -21,7 +23,39 @@ pub(super) fn run(global: &Global, arguments: Ledger) -> Result<Exit, Failure> {
         }
         Ledger::Show { from, limit } => show(global, from, limit),
         Ledger::Export { folder } => export(global, &folder),
+        Ledger::RotateKey { which, signer } => {
+            let mut client = Client::connect(global)?;
+            let act = PrepareAct::RotateKey { key: which.into() };
+            signed(global, &mut client, &signer, act)
+        }
+        Ledger::ReplaceKey { which } => replace_key(global, which.into()),
     }
+}
+
+/// Works on files, with no gateway running: without its key none starts.
+fn replace_key(global: &Global, which: LedgerKey) -> Result<Exit, Failure> {
+    let state = Config::state_of(&config::find(global.config.as_deref()))?;
+    let made = Home::at(state).replace_lost(which).map_err(Failure::new)?;
+    if global.json {
+        json(&serde_json::json!({ "key": made }));
+        return Ok(Exit::Done);
+    }
+    let mut page = Page::stdout();
+    page.line(made);
+    page.words(match which {
+        LedgerKey::Checkpoints => {
+            "is the ledger's key from the next start on, and nothing vouches for it: the ledger says so \
+             for good, and everything is frozen until a human thaws it. Hand it to your auditors, with \
+             the reason, and with a checkpoint that was signed before."
+        }
+        LedgerKey::Texts => {
+            "seals texts from the next start on. What was sealed before cannot be read any more; the \
+             ledger verifies as ever. If a copy of the old key turns up, put it beside this one as \
+             texts-old.key."
+        }
+    });
+    page.print();
+    Ok(Exit::Done)
 }
 
 fn show(global: &Global, from: u64, limit: u64) -> Result<Exit, Failure> {

@@ -1,6 +1,6 @@
 //! `gateway restore`: from a copy to a gateway that starts, frozen.
 
-use super::{private, read, record};
+use super::{copy_keys, private, read, record};
 use crate::cli::Global;
 use crate::commands::json;
 use crate::config::{self, Config};
@@ -104,11 +104,10 @@ fn bring_back(
     }
     let make = |path: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     let beside = state.join("restoring");
-    make(&beside.join("keys"))?;
+    make(&beside)?;
     let (copy, new) = (Home::at(folder), Home::at(&beside));
     private(&copy.store(), &new.store())?;
-    private(&copy.signing_key(), &new.signing_key())?;
-    private(&copy.text_key(), &new.text_key())?;
+    copy_keys(&copy, &new)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let revived = runtime.block_on(revive(&new, contents)).map_err(Failure::new)?;
     let moved = set_aside(&config.installation.restore_points, contents)?;

@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
 use countermand_core::statement::{NAMESPACE, Statement};
 use countermand_ledger::checkpoint::VerifyingKey;
+use countermand_ledger::keyring::{KeyChanges, Keyring};
 use countermand_ledger::leaf::Leaf;
 use countermand_ledger::segment;
 use countermand_ledger::tree::Tree;
@@ -79,7 +80,7 @@ fn audit(
         checkpoint: &checkpoint,
         kept: kept.as_deref(),
         segments: &segments,
-        texts: Some(Texts { files: &texts, key: None }),
+        texts: Some(Texts { files: &texts, keys: None }),
     })
     .map_err(Failure::new)?;
     progress.set_message("verifying signatures");
@@ -90,8 +91,9 @@ fn audit(
         let lines = segment::parse(bytes).map_err(Failure::new)?.lines;
         lines.into_iter().try_for_each(|line| entries.add(line))?;
     }
+    let keys = entries.keys.keyring(&key, &entries.tree).map_err(Failure::new)?;
     for (name, bytes) in &published {
-        entries.holds(&key, name, bytes)?;
+        entries.holds(&keys, name, bytes)?;
     }
     Ok(Audit {
         report,
@@ -105,6 +107,7 @@ fn audit(
 #[derive(Default)]
 struct Entries {
     tree: Tree,
+    keys: KeyChanges,
     signers: BTreeMap<String, u64>,
 }
 
@@ -112,6 +115,7 @@ impl Entries {
     fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
         let leaf = Leaf::parse(line).map_err(Failure::new)?;
         self.tree.append(leaf.hash());
+        self.keys.read(&leaf).map_err(Failure::new)?;
         let member = |name: &str| leaf.body().get(name);
         let signer = match (member("statement"), member("signature")) {
             (None, None) => return Ok(()),
@@ -130,10 +134,10 @@ impl Entries {
     }
 
     /// Whether a published checkpoint fits the entries.
-    fn holds(&self, key: &VerifyingKey, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn holds(&self, keys: &Keyring, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let fault = |why: String| Failure::new(format!("`{name}` does not hold: {why}"));
         let note = std::str::from_utf8(bytes).map_err(|error| fault(error.to_string()))?;
-        let checkpoint = key.open(note).map_err(|error| fault(error.to_string()))?;
+        let checkpoint = keys.open(note).map_err(|error| fault(error.to_string()))?;
         let size = checkpoint.size;
         let cut =
             |_| fault(format!("it covers {size} entries, and {} are there", self.tree.size()));
@@ -184,6 +188,18 @@ fn show(audit: &Audit, key_beside: bool) {
         let words = format!("{} ends within a line", escape::line(name));
         let words = page.paint(Tone::Warning, &words);
         page.field("torn", &words);
+    }
+    for change in &report.key_changes {
+        let words = match change.vouched {
+            true => format!("replaced at entry {}, vouched for by the one before", change.index),
+            false => page.paint(Tone::Danger, &format!(
+                "REPLACED AT ENTRY {}, AND NOT VOUCHED FOR by the one before: what stands before that \
+                 entry rests on this key alone. Verify with --checkpoint, a checkpoint that was kept \
+                 from before",
+                change.index
+            )),
+        };
+        page.field("key", &words);
     }
     if key_beside {
         let words = "it lies among the ledger's own files, so whoever wrote those may have written \
