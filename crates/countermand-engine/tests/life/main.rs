@@ -12,6 +12,7 @@ mod memory;
 mod own_backups;
 mod probation;
 mod report;
+mod rotate;
 mod standing;
 mod take_back;
 mod twins;
