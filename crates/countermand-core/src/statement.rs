@@ -8,6 +8,7 @@ use crate::request::ChangeNumber;
 use crate::standing::StandingSubject;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The SSHSIG namespace of every statement: a signature made for anything else does not count.
 pub const NAMESPACE: &str = "countermand-statement-v1";
@@ -66,6 +67,13 @@ pub enum Act {
         /// `agent NAME`, `target NAME` or `everything`.
         what: String,
     },
+    /// Erase texts that lie beside entries of the ledger; the entries and their digests stay.
+    EraseTexts {
+        /// Which.
+        texts: Vec<TextsOf>,
+        /// Why. It stays in the ledger for good.
+        reason: String,
+    },
     /// Have another key sign the ledger's checkpoints, or seal its texts, from then on.
     RotateKey {
         /// Which.
@@ -101,11 +109,21 @@ impl Act {
             Act::TakeBack { .. } => "take_back",
             Act::AddAgent { .. } => "add_agent",
             Act::Thaw { .. } => "thaw",
+            Act::EraseTexts { .. } => "erase_texts",
             Act::RotateKey { .. } => "rotate_key",
             Act::ProposeConfiguration(_) => "propose_configuration",
             Act::ApproveConfiguration { .. } => "approve_configuration",
         }
     }
+}
+
+/// Texts of one entry of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextsOf {
+    /// The entry.
+    pub entry: u64,
+    /// Their names.
+    pub names: BTreeSet<String>,
 }
 
 /// A key of the ledger.

@@ -6,12 +6,14 @@ mod standings;
 use crate::control::Consistency;
 use crate::engine::Engine;
 use crate::record;
-use crate::store::{Rows, StoreError};
+use crate::store::{ERASED, Rows, StoreError};
 use configurations::Configurations;
 use countermand_core::change::{Change, Recorded};
 use countermand_core::request::ChangeNumber;
+use countermand_ledger::erasure;
 use countermand_ledger::leaf::Leaf;
 use countermand_ledger::text::{Digest, SealedText};
+use serde_json::json;
 use standings::Told;
 use std::collections::BTreeMap;
 
@@ -28,6 +30,7 @@ impl Engine {
             differences: Vec::new(),
         };
         let mut histories: BTreeMap<ChangeNumber, Vec<Recorded>> = BTreeMap::new();
+        let erased = Erased::of(&lines, &changes);
         let mut told = Told::default();
         let mut configured = Configurations::default();
         for (index, line) in lines.iter().enumerate() {
@@ -39,7 +42,7 @@ impl Engine {
                 Ok(leaf) => {
                     told.read(&leaf);
                     configured.read(&leaf);
-                    let event = collect(&leaf, &texts, &mut found.differences);
+                    let event = collect(&leaf, &texts, &erased, &mut found.differences);
                     if let Some((number, recorded)) = event {
                         told.happened(number, &recorded);
                         histories.entry(number).or_default().push(recorded);
@@ -131,6 +134,48 @@ fn compare(stored: &Stored, history: &[Recorded], found: &mut Consistency) {
     }
 }
 
+/// Words that the ledger says were erased, as the store has them now: there is nothing else to compare
+/// them with.
+struct Erased(BTreeMap<(u64, String), Option<String>>);
+
+impl Erased {
+    fn of(lines: &[String], changes: &[Stored]) -> Erased {
+        let leaf = |index: u64| {
+            let line = usize::try_from(index).ok().and_then(|index| lines.get(index))?;
+            Leaf::parse(line.as_bytes()).ok()
+        };
+        let says = lines.iter().filter(|line| line.contains(erasure::ERASED));
+        let says = says.filter_map(|line| Leaf::parse(line.as_bytes()).ok());
+        let mut erased = BTreeMap::new();
+        for entry in says {
+            for (index, name) in erasure::names(&entry).filter(|(index, _)| *index < entry.index())
+            {
+                let now = leaf(index).and_then(|leaf| words(&leaf, name, changes));
+                erased.insert((index, name.to_owned()), now);
+            }
+        }
+        Erased(erased)
+    }
+
+    fn fill(&self, leaf: &Leaf, texts: &mut BTreeMap<String, Vec<u8>>) {
+        for name in leaf.texts().keys() {
+            if let Some(Some(now)) = self.0.get(&(leaf.index(), name.clone())) {
+                texts.entry(name.clone()).or_insert_with(|| now.clone().into_bytes());
+            }
+        }
+    }
+}
+
+/// What the store's event has where an entry's text was, if that was put there when it was erased.
+fn words(leaf: &Leaf, name: &str, changes: &[Stored]) -> Option<String> {
+    let member = |name| leaf.body().get(name).and_then(serde_json::Value::as_u64);
+    let (number, version) = (ChangeNumber(member("change")?), member("version")?);
+    let stored = changes.iter().find(|stored| stored.number == number)?;
+    let event = stored.events.get(usize::try_from(version.checked_sub(1)?).ok()?)?;
+    let value = serde_json::to_value(event).ok()?.get(name)?.to_string();
+    [json!(ERASED).to_string(), json!([ERASED]).to_string()].contains(&value).then_some(value)
+}
+
 /// Texts with their digests, by entry and name.
 type Texts = BTreeMap<u64, BTreeMap<String, (Digest, Vec<u8>)>>;
 
@@ -138,6 +183,7 @@ type Texts = BTreeMap<u64, BTreeMap<String, (Digest, Vec<u8>)>>;
 fn collect(
     leaf: &Leaf,
     texts: &Texts,
+    erased: &Erased,
     differences: &mut Vec<String>,
 ) -> Option<(ChangeNumber, Recorded)> {
     if !leaf.kind().starts_with("change.") {
@@ -147,7 +193,9 @@ fn collect(
     let number = leaf.body().get("change").and_then(serde_json::Value::as_u64).map(ChangeNumber);
     let beside = texts.get(&index).into_iter().flatten();
     let own = beside.filter(|(name, (digest, _))| leaf.texts().get(*name) == Some(digest));
-    let own = own.map(|(name, (_, text))| (name.clone(), text.clone())).collect();
+    let mut own: BTreeMap<_, _> =
+        own.map(|(name, (_, text))| (name.clone(), text.clone())).collect();
+    erased.fill(leaf, &mut own);
     let event = record::event_of(leaf.kind(), leaf.at(), leaf.body(), &own);
     match (number, event) {
         (Some(number), Ok(event)) => return Some((number, event)),

@@ -167,6 +167,16 @@ impl std::fmt::Display for Scope {
     }
 }
 
+/// Whose texts are to be erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Erasing {
+    /// All of a change's.
+    Change(ChangeNumber),
+    /// Those of one entry.
+    Entry(u64),
+}
+
 /// Writes of an agent that flowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writes {
@@ -237,6 +247,13 @@ pub enum PrepareAct {
     Thaw {
         /// What.
         what: Scope,
+    },
+    /// Erase texts that lie beside the ledger.
+    EraseTexts {
+        /// Which.
+        what: Erasing,
+        /// Why.
+        reason: String,
     },
     /// Have a fresh key of the ledger take the place of the one in use.
     RotateKey {

@@ -27,6 +27,7 @@ use countermand_core::policy::PolicyError;
 use countermand_core::request::ChangeNumber;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -103,6 +104,8 @@ pub(crate) struct Inner {
     pub(crate) began: Timestamp,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) drafts: Mutex<Drafts>,
+    /// Whether something was erased that is still in the store's log or in published files.
+    pub(crate) unclean: AtomicBool,
     pub(crate) new_keys: Mutex<NewKeys>,
     pub(crate) reconfigured: watch::Sender<bool>,
     /// The state directory.
@@ -173,6 +176,7 @@ impl Engine {
             fingerprints,
             drafts: Mutex::default(),
             new_keys: Mutex::default(),
+            unclean: AtomicBool::new(false),
             reconfigured: watch::Sender::new(false),
             home,
             _lock: lock,

@@ -1,5 +1,6 @@
 //! What an installation is made of: people, targets, limits. Read once, at start.
 
+use crate::erase::Retention;
 use crate::target::Tags;
 use countermand_core::backups::Backups;
 use countermand_core::configuration::Configuration;
@@ -92,6 +93,8 @@ pub struct Installation {
     pub restore_points: PathBuf,
     /// Where ledger files go.
     pub ledger: PathBuf,
+    /// For how long texts beside the ledger's entries are kept.
+    pub retention: Retention,
     /// Only the demo sets this: plain keys count in production, and everything says so.
     pub plain_keys_count: bool,
 }

@@ -6,6 +6,7 @@ use countermand_ledger::leaf::Leaf;
 use countermand_ledger::segment::{self, SEGMENT_LEAVES};
 use countermand_ledger::text;
 use countermand_ledger::tree::{Hash, Tree};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -29,11 +30,20 @@ pub(crate) struct Published {
     tree: Tree,
     /// Entries that were written; behind the tree after a write that failed.
     written: u64,
+    /// Segments of whose texts some were erased since they were written. After a start everything is
+    /// written anew.
+    outdated: BTreeSet<u64>,
 }
 
 impl Publisher {
     pub(crate) fn new(folder: PathBuf) -> Publisher {
         Publisher { folder, state: Mutex::default() }
+    }
+
+    /// Has the texts of these entries' segments written again with the next checkpoint.
+    pub(crate) fn outdate(&self, entries: impl Iterator<Item = u64>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.outdated.extend(entries.map(segment::first_index));
     }
 
     /// Keeps everybody from signing until what this gives is dropped: while the key is replaced.
@@ -71,7 +81,7 @@ impl Engine {
     fn write_files(&self) -> Result<(u64, String), StoreError> {
         let publisher = &self.0.publisher;
         let mut state = publisher.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Published { tree, written } = &mut *state;
+        let Published { tree, written, outdated } = &mut *state;
         let lines = self.0.store.read(|rows| rows.leaves(tree.size(), u64::MAX))?;
         let folder = &publisher.folder;
         for name in ["segments", "texts", "checkpoints"] {
@@ -83,6 +93,10 @@ impl Engine {
         }
         self.write_segments(folder, *written, tree.size())?;
         *written = tree.size();
+        while let Some(first) = outdated.first().copied() {
+            self.write_texts(folder, first, (first + SEGMENT_LEAVES).min(tree.size()))?;
+            outdated.remove(&first);
+        }
         let at = lines.last().and_then(|line| Leaf::parse(line.as_bytes()).ok());
         let at = at.map_or_else(|| self.0.clock.now(), |leaf| leaf.at().max(self.0.clock.now()));
         let signing = self.0.keys.signing();
@@ -103,11 +117,15 @@ impl Engine {
             let end = (first + SEGMENT_LEAVES).min(to);
             let lines = self.0.store.read(|rows| rows.leaves(first, end - first))?;
             replace(&folder.join(segment::file_name(first)), joined(&lines).as_bytes())?;
-            let texts = self.0.store.read(|rows| rows.texts(first, end))?;
-            replace(&folder.join(text::file_name(first)), joined(&texts).as_bytes())?;
+            self.write_texts(folder, first, end)?;
             first += SEGMENT_LEAVES;
         }
         Ok(())
+    }
+
+    fn write_texts(&self, folder: &Path, first: u64, end: u64) -> Result<(), StoreError> {
+        let texts = self.0.store.read(|rows| rows.texts(first, end))?;
+        replace(&folder.join(text::file_name(first)), joined(&texts).as_bytes())
     }
 }
 

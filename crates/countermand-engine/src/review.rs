@@ -147,6 +147,7 @@ impl Engine {
                 (self.draft(*configuration)?, None)
             }
             PrepareAct::ApproveConfiguration { number } => (self.second(signer, number)?, None),
+            PrepareAct::EraseTexts { what, reason } => (self.erasure(signer, what, reason)?, None),
             PrepareAct::RotateKey { key } => (self.new_key(key)?, None),
             PrepareAct::Thaw { what } => (Act::Thaw { what: what.to_string() }, None),
         })
@@ -258,6 +259,7 @@ impl Engine {
             Act::ApproveConfiguration { number, subject, .. } => {
                 self.approve_configuration(&statement, number, subject, signed, proof).await
             }
+            Act::EraseTexts { .. } => self.erase_texts(&statement, signed, proof).await,
             Act::RotateKey { .. } => self.rotate_key(&statement, signed, proof).await,
             Act::Thaw { what } => self.thaw(&statement, what, signed, proof).await,
         }

@@ -36,6 +36,7 @@ impl Engine {
         tokio::spawn(self.clone().keep_batches());
         tokio::spawn(self.clone().schedule());
         tokio::spawn(self.clone().keep_publishing());
+        tokio::spawn(self.clone().keep_erasing());
         tokio::spawn(self.clone().keep_looking_at_disks());
     }
 

@@ -10,12 +10,14 @@ mod flows;
 mod rows;
 mod schema;
 mod standing;
+mod texts;
 mod writer;
 
 pub(crate) use configuration::{ConfigurationRow, binding};
 pub(crate) use flows::FlowRow;
 pub(crate) use rows::{AgentRow, Frozen, NamedKeys, Rows};
 pub(crate) use standing::StandingRow;
+pub(crate) use texts::{ERASED, TextRow};
 pub(crate) use writer::{Hook, Tx};
 
 use crate::clock::Clock;
@@ -146,9 +148,11 @@ impl Store {
         schema::mark(path, false)
     }
 
-    /// Writes what lies beside a store that nobody has open into the file itself.
+    /// Writes what lies beside a store into the file itself, and empties that: nothing of what was
+    /// erased is left in it.
     pub(crate) fn fold_log(path: &Path) -> Result<(), StoreError> {
         let connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
         let busy: i64 =
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         if busy == 0 { Ok(()) } else { Err(StoreError::Unreadable("it is in use".to_owned())) }

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::people::Signed;
 use crate::permit::Permit;
 use crate::review::{ReviewError, Spent};
-use crate::store::StoreError;
+use crate::store::{FlowRow, StoreError};
 use crate::target::{KeptWrite, RestorePlan, Restored, TakeBack, Target};
 use countermand_core::name::{AgentName, TargetName};
 use countermand_core::statement::{Act, Statement};
@@ -161,9 +161,8 @@ impl Engine {
                 if changed == 0 {
                     continue;
                 }
-                let at = flow.at;
-                let why = format!("the before-images of the write at {at} were erased");
-                return Err(ReviewError::No(why));
+                let erased = self.0.store.read(|rows| rows.erasure_of(flow.index, "images"))?;
+                return Err(ReviewError::No(gone(&flow, erased)));
             };
             let images = SealedText::parse(sealed.as_bytes())
                 .and_then(|sealed| self.0.keys.texts().open(&sealed))
@@ -176,6 +175,21 @@ impl Engine {
             return Err(ReviewError::No(format!("agent `{agent}` wrote nothing in that time")));
         }
         Ok(writes)
+    }
+}
+
+/// Why a write cannot be taken back any more.
+fn gone(flow: &FlowRow, erased: Option<(u64, Timestamp)>) -> String {
+    let at = flow.at;
+    match erased {
+        Some((entry, on)) => format!(
+            "the rows as they were before the write at {at} were erased on {on:.0}, under entry {entry}: \
+             it cannot be taken back; name a later --since to take back what came after it"
+        ),
+        None => format!(
+            "the rows as they were before the write at {at} are missing, and no entry says that they \
+             were erased: it cannot be taken back; look at the store with doctor --consistency"
+        ),
     }
 }
 

@@ -23,7 +23,7 @@
 //!
 //! # Modules
 //!
-//! [`leaf`] one entry · [`text`] erasable texts beside it · [`tree`] hashes and proofs ·
+//! [`leaf`] one entry · [`text`] erasable texts beside it · [`erasure`] which were erased · [`tree`] hashes and proofs ·
 //! [`frontier`] the writer's part of the tree ·
 //! [`checkpoint`] the signed tree head · [`keyring`] which keys may have signed it · [`segment`] how entries lie in files · [`verify`] the audit ·
 //! [`proof`] one entry proven to someone who has nothing else.
@@ -31,6 +31,7 @@
 #![warn(missing_docs)]
 
 pub mod checkpoint;
+pub mod erasure;
 pub mod frontier;
 mod instant;
 pub mod keyring;

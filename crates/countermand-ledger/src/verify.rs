@@ -5,13 +5,14 @@
 //! that was altered *and kept canonical* moves the root only, and no per-entry hash is stored
 //! elsewhere, so then the error names the range between two checkpoints and claims no more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
+use crate::erasure;
 use crate::keyring::{KeyChange, KeyChangeError, KeyChanges, Keyring};
 use crate::leaf::{Leaf, LeafError};
 use crate::segment::{self, Lines, TooManyLines};
@@ -67,8 +68,15 @@ pub struct Report {
     pub texts_checked: u64,
     /// Texts that are there and were not opened, for want of the key.
     pub texts_unopened: u64,
-    /// Texts that entries name and that are no longer there. Erasure is lawful; it is counted.
+    /// Texts that entries name and that are no longer there, as a later entry says. Erasure is lawful;
+    /// it is counted.
     pub texts_erased: u64,
+    /// Texts that entries name and that are not there, and no entry says why: somebody removed them, or
+    /// did not hand them over.
+    pub texts_missing: u64,
+    /// Texts that are there although an entry says that they were erased: these files are older than
+    /// that, or it was not done.
+    pub texts_left: u64,
     /// Files that end within a line: a write was cut short, or the copy was taken during one. What
     /// follows the last newline was not read.
     pub torn: Vec<String>,
@@ -385,6 +393,8 @@ impl<'a> Audit<'a> {
             texts_checked: self.texts.checked,
             texts_unopened: self.texts.unopened,
             texts_erased: self.texts.erased,
+            texts_missing: self.texts.missing.len() as u64,
+            texts_left: self.texts.left,
             torn: self.torn,
         }
     }
@@ -398,6 +408,8 @@ struct TextAudit<'a> {
     checked: u64,
     unopened: u64,
     erased: u64,
+    left: u64,
+    missing: HashSet<(u64, String)>,
 }
 
 impl<'a> TextAudit<'a> {
@@ -419,7 +431,16 @@ impl<'a> TextAudit<'a> {
             torn.extend(rest.map(|_| file.to_owned()));
         }
         let (wanted, keys) = (texts.is_some(), texts.and_then(|texts| texts.keys));
-        Ok(Self { wanted, keys, records, checked: 0, unopened: 0, erased: 0 })
+        Ok(Self {
+            wanted,
+            keys,
+            records,
+            checked: 0,
+            unopened: 0,
+            erased: 0,
+            left: 0,
+            missing: HashSet::new(),
+        })
     }
 
     fn entry(&mut self, leaf: &Leaf) -> Result<(), VerifyError> {
@@ -428,7 +449,7 @@ impl<'a> TextAudit<'a> {
         }
         for (name, &digest) in leaf.texts() {
             let Some(record) = self.records.remove(&(leaf.index(), name.clone())) else {
-                self.erased += 1;
+                self.missing.insert((leaf.index(), name.clone()));
                 continue;
             };
             let opened = match self.keys.map(|keys| keys.open(&record)) {
@@ -445,6 +466,12 @@ impl<'a> TextAudit<'a> {
                 source,
             })?;
             self.checked += 1;
+        }
+        for (index, name) in erasure::names(leaf).filter(|(index, _)| *index < leaf.index()) {
+            match self.missing.remove(&(index, name.to_owned())) {
+                true => self.erased += 1,
+                false => self.left += 1,
+            }
         }
         Ok(())
     }

@@ -91,6 +91,7 @@ impl Config {
             policies: Vec::new(),
             restore_points: folder.join(&read.restore_points),
             ledger: state.join("ledger"),
+            retention: read.ledger.into(),
             plain_keys_count: false,
         };
         let policies = read.policies.map(|policies| folder.join(policies));

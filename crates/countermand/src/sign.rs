@@ -11,7 +11,7 @@ use countermand_core::request::{ChangeNumber, Payload};
 use countermand_core::standing::{Scene, StandingSubject};
 use countermand_core::statement::{Act, NAMESPACE, ReviewSubject, Statement};
 use countermand_doors::postgres::unit::Unit;
-use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply, StandingTerms};
+use countermand_engine::control::{ChangeView, Command, Erasing, PrepareAct, Reply, StandingTerms};
 use ssh_key::PublicKey;
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -159,6 +159,7 @@ fn check(
         | (Act::ApproveStanding(_), ..) => false,
         (Act::Restore { .. } | Act::TakeBack { .. }, ..)
         | (Act::AddAgent { .. } | Act::Thaw { .. } | Act::RotateKey { .. }, ..)
+        | (Act::EraseTexts { .. }, ..)
         | (Act::ProposeConfiguration(_) | Act::ApproveConfiguration { .. }, ..) => true,
     };
     if shown { Ok(()) } else { refuse("is about something else than is shown") }
@@ -204,6 +205,10 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
                 && serde_json::to_value(wanted).is_ok_and(|wanted| wanted == *grant)
         }
         (Act::Thaw { what }, PrepareAct::Thaw { what: asked }) => *what == asked.to_string(),
+        (Act::EraseTexts { texts, reason }, PrepareAct::EraseTexts { what, reason: asked }) => {
+            let one = |index: &u64| texts.iter().map(|texts| texts.entry).eq([*index]);
+            reason == asked && !matches!(what, Erasing::Entry(index) if !one(index))
+        }
         (Act::RotateKey { key, .. }, PrepareAct::RotateKey { key: asked }) => key == asked,
         (
             Act::ProposeConfiguration(subject),

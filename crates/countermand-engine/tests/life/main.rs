@@ -5,6 +5,7 @@
 mod adopt;
 mod backup;
 mod configure;
+mod erase;
 mod evidence;
 mod flows;
 mod freeze;

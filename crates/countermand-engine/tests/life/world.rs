@@ -12,7 +12,8 @@ use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
 use countermand_engine::disk::Space;
 use countermand_engine::target::Target;
 use countermand_engine::{
-    Admission, Caller, Clock, Engine, Home, Human, Installation, Peer, Placement, Proposal, Refusal,
+    Admission, Caller, Clock, Engine, Home, Human, Installation, Peer, Placement, Proposal,
+    Refusal, Retention,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -79,6 +80,7 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         policies: Vec::new(),
         restore_points: folder.join("restore-points"),
         ledger: folder.join("ledger"),
+        retention: Retention::default(),
         plain_keys_count: false,
     };
     installation.configuration = configuration_of(&installation);

@@ -1,10 +1,13 @@
 //! Texts beside the entries: present, erased, moved, added.
 
+use countermand_ledger::leaf::Leaf;
 use countermand_ledger::text::{SealedText, TextError, TextKey, TextKeys};
 use countermand_ledger::verify::VerifyError;
+use serde_json::json;
+use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
-use crate::ledger::{Ledger, entry, text_key};
+use crate::ledger::{Ledger, at, entry, text_key};
 
 fn text_lines(ledger: &Ledger) -> Vec<String> {
     let text = String::from_utf8(ledger.texts[0].1.clone()).unwrap();
@@ -28,11 +31,37 @@ fn texts_are_counted() {
     lines.drain(3..6);
     lines.reverse();
     let report = with_texts(&ledger, &lines).verify_with_key().unwrap();
-    assert_eq!((report.texts_checked, report.texts_unopened, report.texts_erased), (17, 0, 3));
+    assert_eq!((report.texts_checked, report.texts_erased, report.texts_missing), (17, 0, 3));
 
     let none = Ledger { texts: Vec::new(), ..ledger };
     let report = none.verify_with_key().unwrap();
-    assert_eq!((report.texts_checked, report.texts_unopened, report.texts_erased), (0, 0, 20));
+    assert_eq!((report.texts_checked, report.texts_erased, report.texts_missing), (0, 0, 20));
+}
+
+#[test]
+fn what_an_entry_says_was_erased_is_told_from_what_is_missing() {
+    let whole = Ledger::new(21, 0);
+    let says = |entries: &[u64]| {
+        let texts: Vec<_> =
+            entries.iter().map(|entry| json!({ "entry": entry, "names": ["payload"] })).collect();
+        let body = json!({ "because": "retention", "texts": texts });
+        Leaf::new(20, at(20), "texts.erased", &body, &BTreeMap::new()).unwrap().line().to_owned()
+    };
+    let report = |entries: &[u64], gone: &[usize]| {
+        let mut lines = whole.lines();
+        lines[20] = says(entries);
+        let ledger = Ledger::of_lines(&lines, 21);
+        let mut texts = text_lines(&whole);
+        texts.truncate(20);
+        gone.iter().rev().for_each(|at| drop(texts.remove(*at)));
+        let report = with_texts(&ledger, &texts).verify_with_key().unwrap();
+        (report.texts_erased, report.texts_missing, report.texts_left)
+    };
+    assert_eq!(report(&[3, 4], &[3, 4]), (2, 0, 0));
+    assert_eq!(report(&[3, 4], &[3, 4, 9]), (2, 1, 0));
+    assert_eq!(report(&[3, 4], &[4]), (1, 0, 1), "it is still there");
+    // No entry speaks for itself or for what comes after it.
+    assert_eq!(report(&[20, 25], &[]), (0, 0, 0));
 }
 
 #[test]
@@ -103,6 +132,6 @@ fn a_damaged_texts_file() {
     let mut torn = ledger.clone();
     torn.texts[0].1.pop();
     let report = torn.verify_with_key().unwrap();
-    assert_eq!((report.texts_checked, report.texts_erased), (19, 1));
+    assert_eq!((report.texts_checked, report.texts_missing), (19, 1));
     assert_eq!(report.torn, ["texts/000000000000.jsonl"]);
 }

@@ -190,6 +190,22 @@ pub enum Ledger {
         #[command(flatten)]
         signer: Signer,
     },
+    /// Erase what an agent asked and people wrote, where the law asks for it: signed by a reviewer, and
+    /// an entry of its own. Digests stay, and the ledger verifies
+    Erase {
+        /// All texts of this change
+        #[arg(required_unless_present = "entry", conflicts_with = "entry")]
+        change: Option<u64>,
+        /// Or those of this entry; of a write that flowed also the rows as they were
+        #[arg(long, value_name = "INDEX")]
+        entry: Option<u64>,
+        /// Why. It stays for good: a reference, and nobody's name
+        #[arg(long)]
+        reason: String,
+        /// Who signs.
+        #[command(flatten)]
+        signer: Signer,
+    },
     /// Make another key where one was lost, with the gateway stopped. Nothing vouches for it: the
     /// gateway starts frozen, and says so in the ledger for good
     ReplaceKey {

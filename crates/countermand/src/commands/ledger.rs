@@ -8,9 +8,10 @@ use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
+use countermand_core::request::ChangeNumber;
 use countermand_core::statement::LedgerKey;
 use countermand_engine::Home;
-use countermand_engine::control::{Command, LedgerEntry, PrepareAct, Reply};
+use countermand_engine::control::{Command, Erasing, LedgerEntry, PrepareAct, Reply};
 use countermand_ledger::leaf::Leaf;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -27,6 +28,14 @@ pub(super) fn run(global: &Global, arguments: Ledger) -> Result<Exit, Failure> {
             let mut client = Client::connect(global)?;
             let act = PrepareAct::RotateKey { key: which.into() };
             signed(global, &mut client, &signer, act)
+        }
+        Ledger::Erase { change, entry, reason, signer } => {
+            let mut client = Client::connect(global)?;
+            let what = match (change, entry) {
+                (Some(change), _) => Erasing::Change(ChangeNumber(change)),
+                (None, entry) => Erasing::Entry(entry.unwrap_or_default()),
+            };
+            signed(global, &mut client, &signer, PrepareAct::EraseTexts { what, reason })
         }
         Ledger::ReplaceKey { which } => replace_key(global, which.into()),
     }

@@ -8,9 +8,11 @@ use countermand_core::name::{
 };
 use countermand_core::probation::Probation;
 use countermand_doors::secret::SecretRef;
+use countermand_engine::Retention;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 #[derive(Deserialize)]
@@ -24,6 +26,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) door: Door,
     #[serde(default)]
+    pub(super) ledger: Ledger,
+    #[serde(default)]
     pub(super) people: BTreeMap<HumanName, Person>,
     #[serde(default)]
     pub(super) reviewers: BTreeMap<HumanName, Reviewer>,
@@ -31,6 +35,28 @@ pub(super) struct File {
     pub(super) sponsors: BTreeMap<HumanName, Sponsor>,
     #[serde(default)]
     pub(super) targets: BTreeMap<TargetName, Target>,
+}
+
+/// For how many days texts are kept; for ever where nothing stands here.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    #[serde(default)]
+    keep_texts_days: Option<NonZeroU32>,
+    #[serde(default)]
+    keep_reads_texts_days: Option<NonZeroU32>,
+    #[serde(default)]
+    keep_rows_days: Option<NonZeroU32>,
+}
+
+impl From<Ledger> for Retention {
+    fn from(ledger: Ledger) -> Retention {
+        Retention {
+            texts: ledger.keep_texts_days.map(NonZeroU32::get),
+            reads: ledger.keep_reads_texts_days.map(NonZeroU32::get),
+            rows: ledger.keep_rows_days.map(NonZeroU32::get),
+        }
+    }
 }
 
 #[derive(Deserialize)]

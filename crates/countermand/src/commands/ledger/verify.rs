@@ -178,6 +178,14 @@ fn show(audit: &Audit, key_beside: bool) {
     let words =
         format!("{} not opened (sealed), {} erased", report.texts_unopened, report.texts_erased);
     page.field("texts", &words);
+    let odd = [
+        (report.texts_missing, "are not there, and no entry says that they were erased"),
+        (report.texts_left, "are there although an entry says that they were erased"),
+    ];
+    for (count, words) in odd.into_iter().filter(|(count, _)| *count > 0) {
+        let words = page.paint(Tone::Warning, &format!("{count} {words}"));
+        page.field("", &words);
+    }
     if report.unsigned_tail > 0 {
         let words =
             format!("{} entries after the checkpoint are not covered", report.unsigned_tail);
