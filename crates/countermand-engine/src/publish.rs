@@ -115,12 +115,20 @@ impl Engine {
         let mut first = segment::first_index(from);
         while first < to {
             let end = (first + SEGMENT_LEAVES).min(to);
-            let lines = self.0.store.read(|rows| rows.leaves(first, end - first))?;
-            replace(&folder.join(segment::file_name(first)), joined(&lines).as_bytes())?;
+            let name = segment::file_name(first);
+            // One that was moved away is full, and lies elsewhere.
+            if !folder.join(segment::moved_name(&name)).exists() {
+                self.write_segment(folder, first, end)?;
+            }
             self.write_texts(folder, first, end)?;
             first += SEGMENT_LEAVES;
         }
         Ok(())
+    }
+
+    fn write_segment(&self, folder: &Path, first: u64, end: u64) -> Result<(), StoreError> {
+        let lines = self.0.store.read(|rows| rows.leaves(first, end - first))?;
+        replace(&folder.join(segment::file_name(first)), joined(&lines).as_bytes())
     }
 
     fn write_texts(&self, folder: &Path, first: u64, end: u64) -> Result<(), StoreError> {

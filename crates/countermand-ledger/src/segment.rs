@@ -21,6 +21,17 @@ pub fn parse_file_name(name: &str) -> Option<u64> {
     (file_name(first) == name && first_index(first) == first).then_some(first)
 }
 
+/// What lies in the place of a segment that was moved: a file that says where it is.
+pub fn moved_name(name: &str) -> String {
+    format!("{name}.moved")
+}
+
+/// The segment that this file speaks for, if it is the name of such a file.
+pub fn parse_moved_name(name: &str) -> Option<String> {
+    let name = name.strip_suffix(".moved")?;
+    parse_file_name(name).map(file_name)
+}
+
 /// The lines of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lines<'a> {
@@ -77,6 +88,14 @@ mod tests {
         ] {
             assert_eq!(parse_file_name(other), None, "`{other}`");
         }
+    }
+
+    #[test]
+    fn names_of_what_was_moved() {
+        let name = file_name(4096);
+        assert_eq!(parse_moved_name(&moved_name(&name)), Some(name.clone()));
+        assert_eq!(parse_moved_name(&name), None);
+        assert_eq!(parse_moved_name("segments/1.jsonl.moved"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The installation itself: making it, its policies, its ledger, its health.
 
 use super::{AtDoor, Signer};
+use crate::moment::Moment;
 use clap::{Args, Subcommand, ValueEnum};
 use countermand_core::name::{AgentName, HumanName, InstallationName, TargetName};
 use countermand_core::statement::LedgerKey;
@@ -163,8 +164,9 @@ pub enum Gateway {
 pub enum Ledger {
     /// Recompute everything from files and the public key alone, offline
     Verify {
-        /// The ledger's folder.
-        folder: PathBuf,
+        /// The ledger's folder, and those that segments were moved to
+        #[arg(required = true, value_name = "FOLDER")]
+        folders: Vec<PathBuf>,
         /// The ledger's public key (vkey), from somewhere other than the ledger
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
@@ -211,6 +213,15 @@ pub enum Ledger {
     ReplaceKey {
         /// Which
         which: WhichKey,
+    },
+    /// Move published segments that are full to another disk: copied, read back, then removed here
+    Move {
+        /// The folder that they go to
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+        /// Those whose entries are all older: `90d` ago, or `2026-01-31T10:40:00Z`
+        #[arg(long, value_name = "WHEN")]
+        before: Moment,
     },
     /// Publish a checkpoint and copy the ledger with its public key, for an auditor
     Export {

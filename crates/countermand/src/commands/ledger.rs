@@ -1,5 +1,6 @@
 //! `ledger`: verify it offline, read it, copy it for an auditor.
 
+mod relocate;
 mod verify;
 
 use super::{json, signed};
@@ -19,9 +20,10 @@ use std::path::Path;
 /// Runs `ledger`.
 pub(super) fn run(global: &Global, arguments: Ledger) -> Result<Exit, Failure> {
     match arguments {
-        Ledger::Verify { folder, key, checkpoint } => {
-            verify::run(global, &folder, &key, checkpoint.as_deref())
+        Ledger::Verify { folders, key, checkpoint } => {
+            verify::run(global, &folders, &key, checkpoint.as_deref())
         }
+        Ledger::Move { to, before } => relocate::run(global, &to, before),
         Ledger::Show { from, limit } => show(global, from, limit),
         Ledger::Export { folder } => export(global, &folder),
         Ledger::RotateKey { which, signer } => {

@@ -3,6 +3,7 @@
 //! Beside what the ledger's own verification covers, every checkpoint that was published is held
 //! against the entries, and every signed statement in them against its signature.
 
+use super::relocate;
 use crate::cli::Global;
 use crate::commands::json;
 use crate::exit::{Exit, Failure};
@@ -18,7 +19,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, SshSig};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What was found in a ledger without fault.
@@ -41,16 +42,16 @@ type Named = (String, Vec<u8>);
 /// Runs `ledger verify`.
 pub(super) fn run(
     global: &Global,
-    folder: &Path,
+    folders: &[PathBuf],
     key: &Path,
     kept: Option<&Path>,
 ) -> Result<Exit, Failure> {
     let progress = ProgressBar::new_spinner().with_message("reading the ledger");
     progress.enable_steady_tick(Duration::from_millis(120));
-    let audited = audit(folder, key, kept, &progress);
+    let audited = audit(folders, key, kept, &progress);
     progress.finish_and_clear();
     let audit = audited?;
-    let beside = is_inside(key, folder);
+    let beside = folders.iter().any(|folder| is_inside(key, folder));
     if global.json {
         json(&audit);
     } else {
@@ -60,7 +61,7 @@ pub(super) fn run(
 }
 
 fn audit(
-    folder: &Path,
+    folders: &[PathBuf],
     key: &Path,
     kept: Option<&Path>,
     progress: &ProgressBar,
@@ -68,11 +69,18 @@ fn audit(
     let vkey = text(key)?;
     let key = VerifyingKey::parse(vkey.trim())
         .map_err(|error| Failure::usage(format!("`{}`: {error}", key.display())))?;
-    let checkpoint = text(&folder.join("checkpoint"))?;
+    if let Some((name, to)) = relocate::elsewhere(folders).first() {
+        let to = escape::line(to);
+        return Err(Failure::usage(format!("`{name}` was moved to `{to}`: name that folder too")));
+    }
+    let first = folders.first().map_or(Path::new("."), PathBuf::as_path);
+    let checkpoint = text(&first.join("checkpoint"))?;
     let kept = kept.map(text).transpose()?;
-    let segments = files(folder, "segments")?;
-    let texts = files(folder, "texts")?;
-    let published = files(folder, "checkpoints")?;
+    let of = |part: &str| -> Result<Vec<Named>, Failure> {
+        let found: Result<Vec<_>, _> = folders.iter().map(|folder| files(folder, part)).collect();
+        Ok(found?.concat())
+    };
+    let (segments, texts, published) = (of("segments")?, of("texts")?, of("checkpoints")?);
     progress.set_message("recomputing the tree");
     let (segments, texts) = (borrowed(&segments), borrowed(&texts));
     let report = verify(&Evidence {
@@ -245,7 +253,7 @@ fn files(folder: &Path, part: &str) -> Result<Vec<Named>, Failure> {
         let entry = entry.map_err(unreadable)?;
         let name = format!("{part}/{}", entry.file_name().to_string_lossy());
         // What a writer had not finished was never part of the ledger.
-        if !name.ends_with(".new") {
+        if !name.ends_with(".new") && segment::parse_moved_name(&name).is_none() {
             files.push((name, std::fs::read(entry.path()).map_err(unreadable)?));
         }
     }
