@@ -116,8 +116,9 @@ impl Engine {
         while first < to {
             let end = (first + SEGMENT_LEAVES).min(to);
             let name = segment::file_name(first);
-            // One that was moved away is full, and lies elsewhere.
-            if !folder.join(segment::moved_name(&name)).exists() {
+            // One that is full may have been moved away: what is in it lies there.
+            let full = end - first == SEGMENT_LEAVES;
+            if !full || !folder.join(segment::moved_name(&name)).exists() {
                 self.write_segment(folder, first, end)?;
             }
             self.write_texts(folder, first, end)?;

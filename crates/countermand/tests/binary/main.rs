@@ -11,6 +11,7 @@ mod configure;
 mod doctor;
 mod elsewhere;
 mod gateway;
+mod ledger_keys;
 mod life;
 mod prove;
 mod reasons;

@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(std::fs::read(there.join(&names[0])).unwrap(), before);
         assert!(!here.join(&names[0]).exists());
         let word = (names[0].clone(), there.display().to_string());
-        assert_eq!(elsewhere(&[here.clone()]), [word]);
+        assert_eq!(elsewhere(std::slice::from_ref(&here)), [word]);
         assert!(elsewhere(&[here, there]).is_empty());
     }
 }
