@@ -2,14 +2,19 @@
 //!
 //! A file is a JSON list of cases. Facts and evidence are written as differences from a unit of
 //! one root that can be taken back and rehearsed, with nothing shown. A decision is written as
-//! `"allow"`, `{"hold": [[…missing evidence in words…], …]}` or `{"forbid": [policy ids]}`.
+//! `"allow"`, `{"hold": [[…missing evidence in words…], …]}` or `{"forbid": [policy ids]}`. What was
+//! counted of a unit is weighed against limits first: the case's own, or those of the target.
+
+mod counted;
 
 use super::{Decision, Grant, Measured, Policy, PolicyError, Question, World};
 use crate::action::{Action, Object};
 use crate::effect::Effect;
 use crate::evidence::{Evidence, Facts};
+use crate::limits::{Beyond, Limits};
 use crate::name::{AgentName, EnvironmentName, HumanName, TargetName};
 use crate::verb::Verb;
+use counted::Counted;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -61,7 +66,13 @@ struct Case {
     tags: BTreeSet<String>,
     actions: Vec<CaseAction>,
     #[serde(default)]
-    measured: Measured,
+    measured: Option<Measured>,
+    /// What it did, by numbers, in the place of `measured`.
+    #[serde(default)]
+    counted: Option<Counted>,
+    /// What that is weighed against, where not against what the target has.
+    #[serde(default)]
+    limits: Option<Limits>,
     #[serde(default)]
     facts: Map<String, Value>,
     #[serde(default)]
@@ -101,13 +112,17 @@ impl std::fmt::Display for Expected {
     }
 }
 
-/// Runs the cases of a file against these policies.
+/// Runs the cases of a file against these policies, and against the limits of an agent in a target.
 ///
 /// # Errors
 /// [`CaseError`] where a case is not a question; a wrong answer is a [`CaseResult`].
-pub fn run_cases(policy: &Policy, text: &str) -> Result<Vec<CaseResult>, CaseError> {
+pub fn run_cases(
+    policy: &Policy,
+    limits: impl Fn(&TargetName, &AgentName) -> Limits,
+    text: &str,
+) -> Result<Vec<CaseResult>, CaseError> {
     let cases: Vec<Case> = serde_json::from_str(text)?;
-    cases.into_iter().map(|case| run(policy, case)).collect()
+    cases.into_iter().map(|case| run(policy, &limits, case)).collect()
 }
 
 /// Runs the floor's own cases against the floor alone.
@@ -115,7 +130,8 @@ pub fn run_cases(policy: &Policy, text: &str) -> Result<Vec<CaseResult>, CaseErr
 /// # Errors
 /// As [`run_cases`].
 pub fn floor_cases() -> Result<Vec<CaseResult>, CaseError> {
-    run_cases(&Policy::load(&floor_world(), &[])?, FLOOR)
+    let usual = |_: &_, _: &_| Limits::default();
+    run_cases(&Policy::load(&floor_world(), &[])?, usual, FLOOR)
 }
 
 /// The world of the floor's cases: `alice` may do everything on `db`, and so may her agent
@@ -149,7 +165,12 @@ where
     text.parse().expect("the names of the floor's world are names")
 }
 
-fn run(policy: &Policy, case: Case) -> Result<CaseResult, CaseError> {
+fn run(
+    policy: &Policy,
+    limits: &impl Fn(&TargetName, &AgentName) -> Limits,
+    case: Case,
+) -> Result<CaseResult, CaseError> {
+    let (measured, beyond) = case.weighed(limits)?;
     let usual = Facts {
         roots: 1,
         reversible: true,
@@ -173,14 +194,40 @@ fn run(policy: &Policy, case: Case) -> Result<CaseResult, CaseError> {
         disposable: case.disposable,
         tags: &case.tags,
         actions: &actions,
-        measured: case.measured,
+        measured,
         facts: &facts,
         evidence: &evidence,
     });
     let actual = summary(&decision);
-    let failure =
-        (actual != case.expect).then(|| format!("expected {}; it is {actual}", case.expect));
+    let beyond: String = beyond.iter().map(|beyond| format!("; {beyond}")).collect();
+    let failure = (actual != case.expect)
+        .then(|| format!("expected {}; it is {actual}{beyond}", case.expect));
     Ok(CaseResult { name: case.name, failure })
+}
+
+impl Case {
+    /// How it is measured, and in which ways it is more than may flow.
+    fn weighed(
+        &self,
+        limits: &impl Fn(&TargetName, &AgentName) -> Limits,
+    ) -> Result<(Measured, Vec<Beyond>), CaseError> {
+        let wrong = |message: String| CaseError::Unknown { case: self.name.clone(), message };
+        match (&self.counted, self.measured) {
+            (Some(_), Some(_)) => {
+                Err(wrong("say what was `counted`, or how it was `measured`, not both".to_owned()))
+            }
+            (None, _) if self.limits.is_some() => {
+                Err(wrong("`limits` are for what was `counted`: say that too".to_owned()))
+            }
+            (None, measured) => Ok((measured.unwrap_or_default(), Vec::new())),
+            (Some(counted), None) => {
+                let own = || limits(&self.target, &self.agent);
+                let beyond = counted.judge(&self.limits.unwrap_or_else(own)).map_err(wrong)?;
+                let within = beyond.is_empty();
+                Ok((if within { Measured::Within } else { Measured::Beyond }, beyond))
+            }
+        }
+    }
 }
 
 impl CaseAction {
@@ -219,3 +266,6 @@ fn summary(decision: &Decision) -> Expected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

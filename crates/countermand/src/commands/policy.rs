@@ -8,7 +8,8 @@ use crate::cli::{Global, Policy as Arguments};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
-use countermand_core::name::AgentName;
+use countermand_core::limits::Limits;
+use countermand_core::name::{AgentName, TargetName};
 use countermand_core::policy::{CaseResult, Policy, PolicyError, World, floor_cases, run_cases};
 use std::path::Path;
 
@@ -97,7 +98,7 @@ fn test(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Failu
     let mut runs = vec![("floor".to_owned(), floor_cases().map_err(Failure::new)?)];
     if let Some(folder) = &config.policies {
         for (name, text) in case_files(folder)? {
-            let results = run_cases(policy, &text)
+            let results = run_cases(policy, |target, agent| limits(config, target, agent), &text)
                 .map_err(|error| Failure::usage(format!("`{name}`: {error}")))?;
             runs.push((name, results));
         }
@@ -119,6 +120,13 @@ fn test(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Failu
         show(&runs);
     }
     Ok(if failures == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// How much an agent may change in a target without asking, by the file. A target that the file does
+/// not have has what every target has.
+fn limits(config: &Config, target: &TargetName, agent: &AgentName) -> Limits {
+    let placement = config.installation.targets.get(target);
+    placement.map(|placement| placement.limits_for(agent)).unwrap_or_default()
 }
 
 fn show(runs: &[(String, Vec<CaseResult>)]) {
