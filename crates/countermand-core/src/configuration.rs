@@ -5,12 +5,15 @@
 //!
 //! - `difference`: how two differ, in words, and whether anything is allowed that was not
 //! - `enrolment`: who counts since when
+//! - `observation`: where nothing is held for a while, and since when
 
 mod difference;
 mod enrolment;
+mod observation;
 
 pub use difference::{Difference, difference};
 pub use enrolment::{Claim, Enrolment};
+pub use observation::{Observation, Observations, Observe, fault as observe_fault};
 
 use crate::digest::Digest;
 use crate::name::HumanName;
@@ -78,6 +81,7 @@ impl Configuration {
             replaces: replaced.digest(),
             loosens: differences.iter().any(|difference| difference.loosens),
             differences: differences.iter().map(Difference::to_string).collect(),
+            observed: Vec::new(),
         }
     }
 }

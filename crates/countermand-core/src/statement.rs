@@ -170,6 +170,9 @@ pub struct ConfigurationSubject {
     pub loosens: bool,
     /// How the two differ, in words.
     pub differences: Vec<String>,
+    /// Where nothing would be held for a while: since when, and how long that was so before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<String>,
 }
 
 /// A statement as it is signed.

@@ -2,6 +2,7 @@
 
 use countermand_core::action::Action;
 use countermand_core::change::Outcome;
+use countermand_core::configuration::Observation;
 use countermand_core::limits::Limits;
 use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::{Missing, Reason};
@@ -19,6 +20,8 @@ pub struct Caller {
     pub session: String,
     /// What the client says of itself (`application_name`). Hostile text.
     pub said: String,
+    /// The observation of its target that it was let in under. With that it ends.
+    pub observed: Option<Observation>,
 }
 
 /// One unit put to the engine.
@@ -35,6 +38,8 @@ pub struct Proposal {
     /// Whether the door can run it up to its commit, measure what it did, and keep the rows as
     /// they were. Then it may flow, if it is small: see [`crate::Engine::weigh`].
     pub measurable: bool,
+    /// Whether it can run in a transaction, and so up to a commit at all.
+    pub transactional: bool,
     /// Whether a hold may become a change that can be approved. Not inside an open
     /// transaction: there a hold only refuses, and the remedy is to propose the whole.
     pub approvable: bool,
@@ -48,8 +53,12 @@ pub enum Admission<T> {
     UpToCommit {
         /// The right to run it.
         permit: crate::permit::Permit<T>,
-        /// How much of it may flow, so that what is far larger is not run to its end.
+        /// How much of it may flow, so that what is far larger is not run to its end. Where it
+        /// is observed: how much of it is kept.
         limits: Limits,
+        /// Its target is observed: nothing of it is stopped for what it is, and what cannot be
+        /// measured or kept is said when it is weighed.
+        observed: bool,
     },
     /// It was already done: the recorded outcome, given once.
     Done {

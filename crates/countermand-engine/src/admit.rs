@@ -5,6 +5,7 @@ use crate::adopt::MAX_KEPT;
 use crate::authority::{Asked, unmeasured};
 use crate::batch::Flowed;
 use crate::engine::Engine;
+use crate::observe::Would;
 use crate::permit::Permit;
 use crate::probation;
 use crate::store::StoreError;
@@ -75,7 +76,8 @@ impl Engine {
             probation::seen(tx, &seen, &by, told)
         });
         opened.await.map_err(|error| unavailable(&error))?;
-        Ok(Caller { agent: name, sponsor, session, said })
+        let observed = self.observation(&target);
+        Ok(Caller { agent: name, sponsor, session, said, observed })
     }
 
     /// Judges a unit. A permit comes only after the intent is durable, for reads within 50 ms; a
@@ -83,7 +85,8 @@ impl Engine {
     /// else happens, production has seen nothing.
     pub async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admission<T>, Receipt) {
         let none = Receipt::none();
-        if let Some(why) = self.is_frozen(&proposal.caller.agent, &proposal.target) {
+        let frozen = self.is_frozen(&proposal.caller.agent, &proposal.target);
+        if let Some(why) = frozen.or_else(|| self.lapsed(&proposal.caller)) {
             return (Admission::Refused(Refusal::Frozen { why }), none);
         }
         if !self.is_read(&proposal)
@@ -111,6 +114,12 @@ impl Engine {
             Decision::Forbid { reasons } => {
                 let admission = self.forbid(&proposal, reasons).await;
                 (admission.unwrap_or_else(Admission::Refused), none)
+            }
+            Decision::Hold { missing, reasons } if self.observation(&proposal.target).is_some() => {
+                let mut would = Would::default();
+                would.held(&missing, &reasons);
+                let told = self.let_through(&proposal, act, would).await;
+                told.unwrap_or_else(|no| (Admission::Refused(no), none))
             }
             // What comes by itself, no human is asked for.
             hold if weighs && hold.waits_only_for_backup() => {
@@ -142,22 +151,37 @@ impl Engine {
         proposal: &Proposal,
         act: T,
     ) -> Result<(Admission<T>, Receipt), Refusal> {
-        // Inside a transaction only the whole has a key.
-        if proposal.approvable {
-            let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
-            let known = self.0.store.read(|rows| rows.latest_of(key));
-            if let Some(change) = known.map_err(|error| unavailable(&error))?
-                && let Some(admission) = self.told(&change, &proposal.caller).await?
-            {
-                return Ok((admission, Receipt::none()));
-            }
+        if let Some(admission) = self.asked_before(proposal).await? {
+            return Ok((admission, Receipt::none()));
+        }
+        if let Some(observed) = self.up_to_commit(proposal) {
+            return Ok(observed.granting(proposal, act, Would::default()));
         }
         if let Some(why) = self.circuit(proposal) {
             return Err(Refusal::CircuitOpen { why });
         }
         let limits = self.limits(&proposal.caller.agent, &proposal.target);
-        let receipt = Receipt::unweighed(described(proposal), recorded(&proposal.payload.text));
-        Ok((Admission::UpToCommit { permit: Permit::grant(act), limits }, receipt))
+        let (what, text) = (described(proposal), recorded(&proposal.payload.text));
+        let receipt = Receipt::unweighed(what, text, Would::default());
+        let permit = Permit::grant(act);
+        Ok((Admission::UpToCommit { permit, limits, observed: false }, receipt))
+    }
+
+    /// What a request is told that was made before. Inside a transaction only the whole has a key:
+    /// what cannot be approved is told no other request's outcome.
+    pub(crate) async fn asked_before<T>(
+        &self,
+        proposal: &Proposal,
+    ) -> Result<Option<Admission<T>>, Refusal> {
+        if !proposal.approvable {
+            return Ok(None);
+        }
+        let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
+        let known = self.0.store.read(|rows| rows.latest_of(key));
+        match known.map_err(|error| unavailable(&error))? {
+            Some(change) => self.told(&change, &proposal.caller).await,
+            None => Ok(None),
+        }
     }
 
     /// What policy says by what the request names, before anything is measured.
@@ -200,7 +224,7 @@ impl Engine {
     /// Why this caller may do nothing here now, if so: frozen, or its credential has ended.
     pub fn stops(&self, caller: &Caller, target: &TargetName) -> Option<String> {
         let ended = || (!self.valid(caller)).then(|| "its credential has ended".to_owned());
-        self.is_frozen(&caller.agent, target).or_else(ended)
+        self.is_frozen(&caller.agent, target).or_else(ended).or_else(|| self.lapsed(caller))
     }
 
     pub(crate) fn valid(&self, caller: &Caller) -> bool {
@@ -217,7 +241,9 @@ impl Engine {
             self.0.batch.push(Flowed { what, text: recorded(&proposal.payload.text) });
             return (Admission::Allowed(Permit::grant(act)), Receipt::none());
         }
-        if let Some(why) = self.circuit(proposal) {
+        if self.observation(&proposal.target).is_none()
+            && let Some(why) = self.circuit(proposal)
+        {
             return (Admission::Refused(Refusal::CircuitOpen { why }), Receipt::none());
         }
         let (body, text) = (what.clone(), proposal.payload.body.clone());
@@ -237,6 +263,10 @@ impl Engine {
         let mut what = described(proposal);
         if let Some(members) = what.as_object_mut() {
             members.insert("refused".into(), json!(true));
+            if let Refusal::Forbidden { reasons, .. } = &refusal {
+                let policies: Vec<_> = reasons.iter().map(|reason| &reason.policy).collect();
+                members.insert("policies".into(), json!(policies));
+            }
         }
         self.0.batch.push(Flowed { what, text: recorded(&proposal.payload.text) });
         self.count_refusal(proposal).await;
@@ -273,14 +303,8 @@ impl Engine {
         beyond: &[Beyond],
     ) -> Result<Admission<T>, Refusal> {
         let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
-        // What cannot be approved has no key of its own, and is told no other request's outcome.
-        if proposal.approvable {
-            let known = self.0.store.read(|rows| rows.latest_of(key));
-            if let Some(change) = known.map_err(|error| unavailable(&error))?
-                && let Some(admission) = self.told(&change, &proposal.caller).await?
-            {
-                return Ok(admission);
-            }
+        if let Some(admission) = self.asked_before(proposal).await? {
+            return Ok(admission);
         }
         if !proposal.approvable {
             let summary = by_name(proposal);

@@ -6,7 +6,9 @@ use crate::installation::Installation;
 use crate::people::Signed;
 use crate::review::{ReviewError, Spent, no};
 use crate::store::{ConfigurationRow, Rows, Store, StoreError, Tx};
-use countermand_core::configuration::{Configuration, Enrolment, Proposed, Waits, difference};
+use countermand_core::configuration::{
+    Configuration, Enrolment, Observations, Proposed, Waits, difference, observe_fault,
+};
 use countermand_core::name::HumanName;
 use countermand_core::statement::{Act, ConfigurationSubject, Statement};
 use countermand_ledger::leaf::Leaf;
@@ -28,7 +30,7 @@ pub(crate) type Drafts = VecDeque<Configuration>;
 pub(crate) async fn take_in(
     store: &Store,
     installation: &Installation,
-) -> Result<Enrolment, EngineError> {
+) -> Result<(Enrolment, Observations), EngineError> {
     let now = &installation.configuration;
     let history = store.read(|rows| rows.applied_configurations())?;
     let known = history.last().is_some_and(|last| last.configuration == *now);
@@ -44,10 +46,10 @@ pub(crate) async fn take_in(
     Ok(store.read(enrolled)?)
 }
 
-/// Who counts since when, by the ledger's own entries: each configuration that the store says was in
-/// force must be in one.
-fn enrolled(rows: &Rows<'_>) -> Result<Enrolment, StoreError> {
-    let mut enrolment = Enrolment::default();
+/// Who counts, and what is observed, since when, by the ledger's own entries: each configuration that
+/// the store says was in force must be in one.
+fn enrolled(rows: &Rows<'_>) -> Result<(Enrolment, Observations), StoreError> {
+    let (mut enrolment, mut observations) = (Enrolment::default(), Observations::default());
     for row in rows.applied_configurations()? {
         let line = rows.leaves(row.idx, 1)?.pop().unwrap_or_default();
         let leaf = Leaf::parse(line.as_bytes());
@@ -62,8 +64,9 @@ fn enrolled(rows: &Rows<'_>) -> Result<Enrolment, StoreError> {
         }
         let unsigned = leaf.body().get("unsigned").and_then(Value::as_bool) == Some(true);
         enrolment.apply(&row.configuration, leaf.at(), unsigned);
+        observations.apply(&row.configuration, leaf.at());
     }
-    Ok(enrolment)
+    Ok((enrolment, observations))
 }
 
 /// The first of a gateway, or another before any agent: it is in force because it is there.
@@ -101,9 +104,12 @@ impl Engine {
                 ));
             }
         }
-        let subject = wanted.subject(now);
+        let subject = self.subject_of(&wanted, now);
         if subject.digest == subject.replaces {
             return no("nothing differs from the configuration in force");
+        }
+        if let Some(why) = observe_fault(&wanted) {
+            return no(why);
         }
         self.leaves_people(&wanted)?;
         self.none_waits()?;
@@ -135,6 +141,12 @@ impl Engine {
             );
         }
         Ok(())
+    }
+
+    /// What is signed of a configuration that is to replace `now`.
+    fn subject_of(&self, wanted: &Configuration, now: &Configuration) -> ConfigurationSubject {
+        let observed = self.0.observations.words(wanted);
+        ConfigurationSubject { observed, ..wanted.subject(now) }
     }
 
     /// The configuration that this engine runs under, as long as it is the one in force.
@@ -173,7 +185,7 @@ impl Engine {
         if !self.people().seats().contains_key(signer) {
             return no(format!("`{signer}` is not a reviewer, or does not count yet"));
         }
-        let subject = row.configuration.subject(self.in_force()?);
+        let subject = self.subject_of(&row.configuration, self.in_force()?);
         Ok(Act::ApproveConfiguration { number, editor: proposed.editor, subject })
     }
 
@@ -197,7 +209,7 @@ impl Engine {
         let Some(configuration) = draft else {
             return no("the gateway no longer has this configuration; propose it again");
         };
-        if configuration.subject(self.in_force()?) != subject {
+        if self.subject_of(&configuration, self.in_force()?) != subject {
             return no("another configuration is in force by now; propose it again");
         }
         self.configuration_key_counts(&configuration, &signed)?;

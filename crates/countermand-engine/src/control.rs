@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::explain::{Explained, Explanation};
+use crate::observe::{ObserveReport, ObservedLine};
 use crate::target::RestorePlan;
 
 /// One request over the socket.
@@ -98,6 +99,13 @@ pub enum Command {
     AgentReport {
         /// Whose; of all whose credential is good where it is left out.
         agent: Option<AgentName>,
+        /// From then on.
+        since: Timestamp,
+    },
+    /// What was observed in a target.
+    ObserveReport {
+        /// Which.
+        target: TargetName,
         /// From then on.
         since: Timestamp,
     },
@@ -326,6 +334,8 @@ pub enum Reply {
         /// By name.
         agents: Vec<AgentReport>,
     },
+    /// See [`Command::ObserveReport`].
+    ObserveReport(Box<ObserveReport>),
     /// See [`Command::Configurations`].
     Configurations {
         /// What the gateway runs under.
@@ -398,6 +408,9 @@ pub struct Status {
     /// Targets whose own backups are too old, or nobody knows of what time, in words.
     #[serde(default)]
     pub backups: Vec<String>,
+    /// Where nothing is held now.
+    #[serde(default)]
+    pub observed: Vec<ObservedLine>,
     /// Plain keys count: this is a demo.
     pub demo: bool,
 }
@@ -427,6 +440,9 @@ pub struct ChangeLine {
     /// In a solo installation: its own human confirmed it, and nobody else has looked.
     #[serde(default)]
     pub not_peer_reviewed: bool,
+    /// Nothing is held in its target until then. Agents are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Timestamp>,
     /// How its target was watched since, in words, with what takes it back where that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<String>,
@@ -513,6 +529,9 @@ pub struct AgentLine {
     /// Where it is on probation, and until when; without a time where it was never seen.
     #[serde(default)]
     pub probation: BTreeMap<TargetName, Option<Timestamp>>,
+    /// Where it may go and nothing is held, and until when.
+    #[serde(default)]
+    pub observed: BTreeMap<TargetName, Timestamp>,
 }
 
 /// What an agent may do, beside what it did.

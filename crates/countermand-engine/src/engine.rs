@@ -12,8 +12,8 @@ use crate::enrolment::Roll;
 use crate::freeze::Freezer;
 use crate::home::{Home, HomeError};
 use crate::installation::Installation;
-use crate::own_backups;
 use crate::keys::Keys;
+use crate::own_backups;
 use crate::publish::Publisher;
 use crate::rotate::{self, NewKeys};
 use crate::store::{Store, StoreError};
@@ -21,7 +21,7 @@ use crate::target::Target;
 use crate::twins::{self, Fingerprints};
 use crate::watch::Watches;
 use crate::web::Web;
-use countermand_core::configuration::Enrolment;
+use countermand_core::configuration::{Enrolment, Observations};
 use countermand_core::name::TargetName;
 use countermand_core::policy::PolicyError;
 use countermand_core::request::ChangeNumber;
@@ -100,6 +100,7 @@ pub(crate) struct Inner {
     pub(crate) publisher: Publisher,
     pub(crate) roll: Roll,
     pub(crate) enrolment: Enrolment,
+    pub(crate) observations: Observations,
     /// When this engine opened, by the ledger's time.
     pub(crate) began: Timestamp,
     pub(crate) fingerprints: Fingerprints,
@@ -132,7 +133,7 @@ impl Engine {
         Authority::new(&installation, Vec::new())?;
         let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
         rotate::settle(&store, &keys, &home).await?;
-        let enrolment = configure::take_in(&store, &installation).await?;
+        let (enrolment, observations) = configure::take_in(&store, &installation).await?;
         let roll = Roll::new(&installation, &enrolment);
         let began = clock.now();
         let fingerprints = twins::remembered(store.read(|rows| rows.fingerprints())?);
@@ -172,6 +173,7 @@ impl Engine {
             publisher,
             roll,
             enrolment,
+            observations,
             began,
             fingerprints,
             drafts: Mutex::default(),

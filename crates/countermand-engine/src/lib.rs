@@ -28,6 +28,7 @@ mod home;
 mod installation;
 mod keys;
 mod notify;
+pub mod observe;
 mod own_backups;
 mod people;
 mod permit;

@@ -103,7 +103,7 @@ fn flowed(what: &Map<String, Value>, used: &mut BTreeMap<AgentName, Used>) {
     let verbs = what.get("verbs").and_then(Value::as_array);
     let verbs = verbs.into_iter().flatten().filter_map(Value::as_str).filter_map(Verb::named);
     // What was weighed, and flowed, was a write whatever its verb is by name.
-    let weighed = what.contains_key("written");
+    let weighed = what.contains_key("written") && !what.contains_key(crate::observe::OBSERVED);
     let used = used.entry(agent).or_default();
     for verb in verbs {
         let effect = verb.effect();

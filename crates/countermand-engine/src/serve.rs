@@ -80,6 +80,13 @@ impl Engine {
                 let told = tokio::task::spawn_blocking(told).await;
                 told.map_err(|_| StoreError::Stopped)??
             }
+            Command::ObserveReport { target, since } => {
+                self.flush_batch().await;
+                let engine = self.clone();
+                let told = move || engine.observe_report(&target, since);
+                let told = tokio::task::spawn_blocking(told).await;
+                Reply::ObserveReport(Box::new(told.map_err(|_| StoreError::Stopped)??))
+            }
             Command::Standings => Reply::Standings { standings: self.standing_lines()? },
             Command::EndStanding { standing } => self.end_standing(standing, by).await?,
             Command::RevokeAgent { agent } => self.revoke(agent, by).await?,
@@ -112,6 +119,7 @@ impl Engine {
             configuration: self.waiting_words()?,
             watches: self.alarms()?,
             backups: self.stale_backups(),
+            observed: self.observed(),
             demo: self.0.installation.plain_keys_count,
         })
     }
@@ -157,6 +165,12 @@ impl Engine {
             expires: row.expires,
             revoked: row.revoked,
             probation: self.probations(&row.name),
+            observed: self
+                .observed()
+                .into_iter()
+                .filter(|on| row.grant.targets.contains(&on.target))
+                .map(|on| (on.target, on.until))
+                .collect(),
         };
         authority.agents().map(line).collect()
     }

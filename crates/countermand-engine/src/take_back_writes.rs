@@ -2,6 +2,7 @@
 
 use crate::control::{Reply, Writes};
 use crate::engine::Engine;
+use crate::observe::LOST;
 use crate::people::Signed;
 use crate::permit::Permit;
 use crate::review::{ReviewError, Spent};
@@ -155,6 +156,14 @@ impl Engine {
         let flows = self.0.store.read(|rows| rows.flows(agent, target, since, until))?;
         let mut writes = Vec::new();
         for flow in flows {
+            if self.0.store.read(|rows| rows.text(flow.index, LOST))?.is_some() {
+                let (at, index) = (flow.at, flow.index);
+                let why = format!(
+                    "the write at {at} was let through while its target was observed, and not all of \
+                     it is kept (ledger entry {index}): choose a time without it"
+                );
+                return Err(ReviewError::No(why));
+            }
             let sealed = self.0.store.read(|rows| rows.text(flow.index, "images"))?;
             let Some(sealed) = sealed else {
                 let changed = flow.changed + flow.inserted;

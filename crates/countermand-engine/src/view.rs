@@ -41,6 +41,7 @@ impl Engine {
             opened: change.opened,
             missing,
             not_peer_reviewed: change.is_confirmed(),
+            observed: self.observation(&request.target).map(|on| on.until()),
             watch: watch_words(change),
         }
     }
@@ -50,7 +51,7 @@ impl Engine {
     fn line_for_agent(&self, change: &Change) -> ChangeLine {
         let told = Change { not_ready: None, ..change.clone() };
         let watch = change.watch.as_ref().map(|watch| watch.words(false));
-        ChangeLine { watch, ..self.line(&told) }
+        ChangeLine { watch, observed: None, ..self.line(&told) }
     }
 
     pub(crate) fn view(&self, change: &Change) -> Result<ChangeView, StoreError> {

@@ -8,6 +8,7 @@ use crate::admission::{Admission, Proposal, Refusal};
 use crate::admit::{described, recorded, unavailable};
 use crate::batch::Flowed;
 use crate::engine::Engine;
+use crate::observe::{LOST, OBSERVED, Would};
 use crate::permit::Permit;
 use crate::store::{FlowRow, StoreError, Tx};
 use countermand_core::action::{Action, Object};
@@ -52,6 +53,8 @@ enum Left {
     Unweighed {
         what: Value,
         text: String,
+        /// What would have been said to it, were its target not observed.
+        would: Box<Would>,
     },
     /// Its intent is durable.
     Intended {
@@ -65,8 +68,16 @@ impl Receipt {
         Receipt(Left::Nothing)
     }
 
-    pub(crate) fn unweighed(what: Value, text: String) -> Receipt {
-        Receipt(Left::Unweighed { what, text })
+    pub(crate) fn unweighed(what: Value, text: String, would: Would) -> Receipt {
+        Receipt(Left::Unweighed { what, text, would: Box::new(would) })
+    }
+
+    /// What would have been said to it, were its target not observed.
+    pub(crate) fn would(&self) -> Would {
+        match &self.0 {
+            Left::Unweighed { would, .. } => (**would).clone(),
+            Left::Nothing | Left::Intended { .. } => Would::default(),
+        }
     }
 
     pub(crate) fn intended(index: u64) -> Receipt {
@@ -77,7 +88,7 @@ impl Receipt {
     fn ended(self, ok: Option<bool>, words: &str) -> Option<Flowed> {
         match self.0 {
             Left::Nothing => None,
-            Left::Unweighed { mut what, text } => {
+            Left::Unweighed { mut what, text, .. } => {
                 if let Some(members) = what.as_object_mut() {
                     members.insert("ok".into(), json!(false));
                 }
@@ -101,8 +112,9 @@ impl Engine {
         receipts: Vec<Receipt>,
         commit: T,
     ) -> (Admission<T>, Receipt) {
+        let would = self.would_so_far(&weighing.whole, &receipts);
         let parts = Parts { engine: self, receipts };
-        match self.weighed(&weighing).await {
+        match self.weighed(&weighing, would).await {
             Ok(index) => {
                 parts.are_replaced();
                 let receipt = Receipt(Left::Intended { index, flow: true });
@@ -117,7 +129,12 @@ impl Engine {
         self.hold(&whole, &beyond).await.unwrap_or_else(Admission::Refused)
     }
 
-    async fn weighed<T>(&self, weighing: &Weighing) -> Result<u64, Admission<T>> {
+    /// `would`: of a target that is observed, what would have been said to the parts.
+    async fn weighed<T>(
+        &self,
+        weighing: &Weighing,
+        mut would: Option<Would>,
+    ) -> Result<u64, Admission<T>> {
         let Weighing { whole, written, .. } = weighing;
         if let Some(why) = self.stops(&whole.caller, &whole.target) {
             return Err(Admission::Refused(Refusal::Frozen { why }));
@@ -133,21 +150,37 @@ impl Engine {
                 let admission = self.forbid(&all, reasons).await;
                 return Err(admission.unwrap_or_else(Admission::Refused));
             }
-            Decision::Hold { .. } => {
-                let all = Proposal { actions, ..whole.clone() };
-                return Err(self.too_much(all, Vec::new()).await);
-            }
+            Decision::Hold { missing, reasons } => match &mut would {
+                Some(would) => would.held(&missing, &reasons),
+                None => {
+                    let all = Proposal { actions, ..whole.clone() };
+                    return Err(self.too_much(all, Vec::new()).await);
+                }
+            },
         }
-        match self.intended(weighing).await {
+        let over = would.is_some().then(|| self.decide_on(whole, &actions, Measured::Beyond));
+        match self.intended(weighing, would, over.clone()).await {
             Ok(Ok(index)) => Ok(index),
+            // However much of it there is, what is never allowed does not flow.
+            Ok(Err(_)) if let Some(Decision::Forbid { reasons }) = over => {
+                let all = Proposal { actions, ..whole.clone() };
+                let admission = self.forbid(&all, reasons).await;
+                Err(admission.unwrap_or_else(Admission::Refused))
+            }
             Ok(Err(beyond)) => Err(self.too_much(whole.clone(), beyond).await),
             Err(error) => Err(Admission::Refused(unavailable(&error))),
         }
     }
 
     /// Makes the intent durable, unless it is beyond the limits: counted and recorded in one
-    /// transaction, so that two at the same time do not both fit.
-    async fn intended(&self, weighing: &Weighing) -> Result<Result<u64, Vec<Beyond>>, StoreError> {
+    /// transaction, so that two at the same time do not both fit. Where it `would` flow all the
+    /// same, `over` is what policy says of so much.
+    async fn intended(
+        &self,
+        weighing: &Weighing,
+        would: Option<Would>,
+        over: Option<Decision>,
+    ) -> Result<Result<u64, Vec<Beyond>>, StoreError> {
         let limits = self.limits(&weighing.whole.caller.agent, &weighing.whole.target);
         let (weighing, what) = (weighing.clone(), described(&weighing.whole));
         let write = self.0.store.write(move |tx| {
@@ -155,10 +188,21 @@ impl Engine {
             let since = tx.now().checked_sub(WINDOW).unwrap_or(jiff::Timestamp::MIN);
             let before = tx.rows().changed_since(&whole.caller.agent, &whole.target, since)?;
             let beyond = limits.judge(written, before);
-            if beyond.is_empty() {
-                return intend(tx, what, whole, written, images.as_ref()).map(Ok);
-            }
-            Ok(Err(beyond))
+            let would = match (would, over) {
+                (would, _) if beyond.is_empty() => would,
+                (Some(mut would), Some(Decision::Hold { missing, reasons })) => {
+                    would.held(&missing, &reasons);
+                    would.beyond(beyond);
+                    Some(would)
+                }
+                (Some(mut would), Some(Decision::Allow { .. })) => {
+                    would.beyond(beyond);
+                    Some(would)
+                }
+                _ => return Ok(Err(beyond)),
+            };
+            let would = would.unwrap_or_default();
+            intend(tx, what, whole, written, images.as_ref(), &would).map(Ok)
         });
         write.await
     }
@@ -230,6 +274,7 @@ fn intend(
     whole: &Proposal,
     written: &Written,
     images: Option<&Images>,
+    would: &Would,
 ) -> Result<u64, StoreError> {
     if let Some(members) = what.as_object_mut() {
         members.insert("written".into(), json!(written.tables));
@@ -238,7 +283,14 @@ fn intend(
         }
     }
     let mut texts: Vec<(&str, &[u8])> = vec![("payload", whole.payload.body.as_bytes())];
-    texts.extend(images.map(|images| ("images", images.body.as_bytes())));
+    let beside = would.stand_in(&mut what, written, &whole.payload.text);
+    let lost = would.lost();
+    match &lost {
+        // Half of it would be taken back as if it were all.
+        Some(lost) => texts.push((LOST, lost.as_bytes())),
+        None => texts.extend(images.map(|images| ("images", images.body.as_bytes()))),
+    }
+    texts.extend(beside.as_ref().map(|text| (OBSERVED, text.as_bytes())));
     let index = tx.append("flow.intent", &what, &texts)?;
     let flow = FlowRow {
         index,

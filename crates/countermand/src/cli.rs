@@ -1,9 +1,11 @@
 //! The command line: every command with its options, and the help that is made from them.
 
 mod changes;
+mod observe;
 mod upkeep;
 
 pub use changes::{Adopt, Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
+pub use observe::Observe;
 pub use upkeep::{
     Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy,
     WhichKey,
@@ -81,6 +83,9 @@ pub enum Command {
     Freeze(Freeze),
     /// Let what was frozen run again
     Thaw(Thaw),
+    /// See where nothing is held for a while, and what would have been
+    #[command(subcommand)]
+    Observe(Observe),
     /// See what is in force, propose another configuration, let one be in force
     #[command(subcommand)]
     Config(Config),

@@ -11,6 +11,7 @@ mod gateway;
 mod init;
 mod ledger;
 mod manual;
+mod observe;
 pub(crate) mod policy;
 mod propose;
 mod restore;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore(arguments) => restore::run(&global, arguments),
         Command::Freeze(arguments) => freeze::freeze(&global, arguments),
         Command::Thaw(arguments) => freeze::thaw(&global, arguments),
+        Command::Observe(arguments) => observe::run(&global, arguments),
         Command::Config(arguments) => config::run(&global, arguments),
         Command::Policy(arguments) => policy::run(&global, &arguments),
         Command::Gateway(arguments) => gateway::run(&global, arguments),

@@ -165,6 +165,9 @@ async fn start(file: &Path, state: &Path, patience: Duration) -> Result<Gateway,
             started => break started.map_err(Failure::new)?,
         }
     };
+    for observed in gateway.engine().observed() {
+        tracing::error!("{observed}");
+    }
     let (door, socket) = (gateway.door(), socket.display());
     tracing::info!(installation = %name, %door, %socket, "serving");
     Ok(gateway)

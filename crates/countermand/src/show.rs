@@ -3,6 +3,7 @@
 pub mod change;
 pub(crate) mod configuration;
 pub mod escape;
+pub(crate) mod observed;
 mod page;
 pub mod plan;
 pub(crate) mod standing;

@@ -5,11 +5,12 @@ use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::Failure;
 use crate::show::{Page, change, configuration, standing};
+use countermand_core::configuration::Configuration;
 use countermand_core::digest::Digest;
 use countermand_core::name::HumanName;
 use countermand_core::request::{ChangeNumber, Payload};
 use countermand_core::standing::{Scene, StandingSubject};
-use countermand_core::statement::{Act, NAMESPACE, ReviewSubject, Statement};
+use countermand_core::statement::{Act, ConfigurationSubject, NAMESPACE, ReviewSubject, Statement};
 use countermand_doors::postgres::unit::Unit;
 use countermand_engine::control::{ChangeView, Command, Erasing, PrepareAct, Reply, StandingTerms};
 use ssh_key::PublicKey;
@@ -238,7 +239,13 @@ fn compare(client: &mut Client, statement: &str, asked: &PrepareAct) -> Result<(
         PrepareAct::ProposeConfiguration { configuration } => Some((**configuration).clone()),
         _ => waiting.map(|waiting| waiting.configuration),
     };
-    if wanted.is_some_and(|wanted| wanted.subject(&in_force.configuration) == subject) {
+    // For how long a target was observed before only the gateway's ledger says.
+    let observed = subject.observed.clone();
+    let own = |wanted: Configuration| ConfigurationSubject {
+        observed,
+        ..wanted.subject(&in_force.configuration)
+    };
+    if wanted.is_some_and(|wanted| own(wanted) == subject) {
         return Ok(());
     }
     let why = "the gateway's statement tells the configurations' differences otherwise than they \
@@ -292,6 +299,7 @@ fn show(statement: &str, change: Option<&ChangeView>) {
     let seat = match &act {
         Ok(Act::ProposeConfiguration(subject) | Act::ApproveConfiguration { subject, .. }) => {
             configuration::differences(&mut page, &subject.differences);
+            configuration::observed(&mut page, &subject.observed);
             None
         }
         Ok(Act::Approve(subject)) => subject.seat.as_ref(),

@@ -106,6 +106,10 @@ impl Change<'_> {
             ["targets", _, "disposable"] => self.new != Some(&Value::Bool(true)),
             ["targets", _, "tags"] | ["targets", _, "object_tags", _] => self.only_adds_critical(),
             ["targets", _, "writes", _] | ["targets", _, "writes_of", _, _] => self.is_less(),
+            // What is left of it without its days would be no observation at all.
+            ["targets", _, "observe", "days"] => self.new.is_none() || self.is_less(),
+            ["targets", _, "observe", "session_may_own"] => self.new != Some(&Value::Bool(true)),
+            ["targets", _, "observe"] => self.new.is_none(),
             _ => false,
         }
     }
@@ -146,6 +150,15 @@ impl Change<'_> {
             ["targets", name, ..] if is_new("targets", name) => "a new target",
             ["targets", _, "disposable"] if self.new == Some(&Value::Bool(true)) => {
                 "the floor does not bind there"
+            }
+            ["targets", _, "observe", "days"] if self.old.is_none() => {
+                "OBSERVED: nothing is held there from then on, only what is forbidden is refused"
+            }
+            ["targets", _, "observe", "days"] if self.new.is_none() => "it is held again there",
+            ["targets", _, "observe", "session_may_own"]
+                if self.new == Some(&Value::Bool(true)) =>
+            {
+                "agents' sessions may run as the owner of what they change"
             }
             ["targets", _, "environment"] => "where plain keys count goes by its name",
             ["targets", _, "host" | "port" | "database"] => "another database may be meant",

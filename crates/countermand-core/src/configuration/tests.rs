@@ -82,6 +82,30 @@ fn what_takes_away_tightens_and_everything_else_loosens() {
 }
 
 #[test]
+fn turning_observation_on_loosens_and_turning_it_off_or_down_tightens() {
+    let days = |days: u8, own: bool| json!({ "days": days, "session_may_own": own });
+    let of = |old: Value, new: Value| {
+        let (old, new) = (with("/targets/prod/observe", old), with("/targets/prod/observe", new));
+        new.subject(&old)
+    };
+    for (old, new, loosens) in [
+        (Value::Null, days(1, false), true),
+        (days(7, false), days(8, false), true),
+        (days(7, false), days(7, true), true),
+        (days(7, true), days(6, false), false),
+        (days(7, true), Value::Null, false),
+        (days(7, true), json!({ "days": 7 }), false),
+        (days(7, false), json!({ "days": -1 }), true),
+    ] {
+        let subject = of(old.clone(), new.clone());
+        assert_eq!(subject.loosens, loosens, "{old} to {new}: {:?}", subject.differences);
+        assert!(!subject.differences.is_empty());
+    }
+    let told = of(Value::Null, days(14, false)).differences;
+    assert!(told.iter().any(|words| words.contains("OBSERVED: nothing is held")), "{told:?}");
+}
+
+#[test]
 fn differences_are_told_in_words() {
     assert_eq!(
         found("/people/alice/keys", json!(["ssh-ed25519 MMMM"]))[0].1,

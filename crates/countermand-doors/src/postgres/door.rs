@@ -21,6 +21,7 @@ mod land;
 mod limits;
 mod measure;
 mod names;
+mod observe;
 mod output;
 mod own;
 mod patience;

@@ -8,6 +8,7 @@ mod carried;
 mod evasion;
 mod existing;
 mod extended;
+mod observed;
 mod raw;
 mod search;
 mod simple;

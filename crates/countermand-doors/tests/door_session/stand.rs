@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use countermand_core::action::Action;
 use countermand_core::change::Outcome;
+use countermand_core::configuration::Observation;
 use countermand_core::effect::Effect;
 use countermand_core::limits::{Beyond, Limits};
 use countermand_core::name::{AgentName, HumanName, TargetName};
@@ -52,6 +53,8 @@ pub(crate) struct TestGate {
     pub(crate) carries: Mutex<Option<Outcome>>,
     /// It is so when it is held, and not any more when somebody waits.
     pub(crate) forgets: AtomicBool,
+    /// Nothing is held: what is no read runs up to its commit, and commits whatever it did.
+    pub(crate) observed: Mutex<Option<Observation>>,
 }
 
 pub(crate) struct TestPermit<T>(T);
@@ -75,6 +78,7 @@ impl TestGate {
             frozen: watch::Sender::new(None),
             carries: Mutex::default(),
             forgets: AtomicBool::new(false),
+            observed: Mutex::default(),
         }
     }
 
@@ -161,15 +165,27 @@ impl Gate for TestGate {
             sponsor: HumanName::new("alice").unwrap(),
             session: "s1".into(),
             said: said.to_owned(),
+            observed: *self.observed.lock().unwrap(),
         })
     }
 
     async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admitted<TestPermit<T>>, ()) {
         let worst = Effect::worst(proposal.actions.iter().map(Action::effect));
+        let observed = self.observed.lock().unwrap().is_some();
         let admitted = match worst {
+            Effect::Write | Effect::Destroy | Effect::Opaque
+                if observed && proposal.transactional =>
+            {
+                let limits = *self.limits.lock().unwrap();
+                Admitted::UpToCommit { permit: TestPermit(act), limits, observed }
+            }
+            Effect::Write | Effect::Destroy | Effect::Opaque if observed => {
+                self.admitted.lock().unwrap().push(proposal);
+                Admitted::Allowed(TestPermit(act))
+            }
             worst if self.weighs && worst > Effect::Read && proposal.measurable => {
                 let limits = *self.limits.lock().unwrap();
-                Admitted::UpToCommit { permit: TestPermit(act), limits }
+                Admitted::UpToCommit { permit: TestPermit(act), limits, observed }
             }
             worst if worst <= self.most => {
                 self.admitted.lock().unwrap().push(proposal);
@@ -193,7 +209,7 @@ impl Gate for TestGate {
         let beyond = self.limits.lock().unwrap().judge(&weighing.written, 0);
         let whole = weighing.whole.clone();
         self.weighed.lock().unwrap().push((weighing, beyond.clone()));
-        match beyond.is_empty() {
+        match beyond.is_empty() || self.observed.lock().unwrap().is_some() {
             true => (Admitted::Allowed(TestPermit(commit)), ()),
             false => (self.hold(&whole), ()),
         }
@@ -302,29 +318,10 @@ impl Stand {
         let directory = tempfile::tempdir().unwrap();
         let secret = directory.path().join("session");
         std::fs::write(&secret, "session").unwrap();
-        let upstream = Upstream {
-            address: Address {
-                host: Host::Tcp("127.0.0.1".into()),
-                port: server.address().port(),
-                database: "shop".into(),
-                tls: Tls::Automatic,
-            },
-            login: Login { user: "session_role".into(), secret: SecretRef::File(secret) },
-            settings: BTreeMap::from([("statement_timeout".to_owned(), "30s".to_owned())]),
-            patience,
-            trusted_role: false,
-        };
-        let config = DoorConfig {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            tls,
-            max_sessions: 20,
-            targets: BTreeMap::from([(TargetName::new("shop").unwrap(), upstream)]),
-        };
+        let upstream = upstream(server.address().port(), directory.path(), patience);
         let gate = Arc::new(gate);
-        let door = PostgresDoor::bind(config, gate.clone()).await.unwrap().believing(interpret);
-        let address = door.address();
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(Box::new(door).serve(stopping));
+        let address = open_door(upstream, tls, gate.clone(), interpret, stopping).await;
         Stand { server, gate, door: address, stop, directory }
     }
 
@@ -427,4 +424,36 @@ impl Owner {
             }
         }
     }
+}
+
+/// How the server at this port is reached.
+fn upstream(port: u16, directory: &std::path::Path, patience: Duration) -> Upstream {
+    let secret = SecretRef::File(directory.join("session"));
+    let (host, database) = (Host::Tcp("127.0.0.1".into()), "shop".into());
+    Upstream {
+        address: Address { host, port, database, tls: Tls::Automatic },
+        login: Login { user: "session_role".into(), secret },
+        settings: BTreeMap::from([("statement_timeout".to_owned(), "30s".to_owned())]),
+        patience,
+        trusted_role: false,
+    }
+}
+
+async fn open_door(
+    upstream: Upstream,
+    tls: Option<Certificate>,
+    gate: Arc<TestGate>,
+    interpret: impl Fn(&str, Settings) -> Interpretation + Send + Sync + 'static,
+    stop: watch::Receiver<bool>,
+) -> SocketAddr {
+    let config = DoorConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls,
+        max_sessions: 20,
+        targets: BTreeMap::from([(TargetName::new("shop").unwrap(), upstream)]),
+    };
+    let door = PostgresDoor::bind(config, gate).await.unwrap().believing(interpret);
+    let address = door.address();
+    tokio::spawn(Box::new(door).serve(stop));
+    address
 }

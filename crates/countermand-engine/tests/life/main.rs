@@ -10,6 +10,7 @@ mod evidence;
 mod flows;
 mod freeze;
 mod memory;
+mod observe;
 mod own_backups;
 mod probation;
 mod report;

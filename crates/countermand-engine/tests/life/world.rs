@@ -209,6 +209,7 @@ impl World {
             actions: vec![Action::new(verb, Object::new(kind, name))],
             payload,
             measurable: false,
+            transactional: true,
             approvable: true,
         }
     }

@@ -1,13 +1,14 @@
 //! `agent`: let agents in, see them, end their credentials.
 
-use super::{agent_report, done, json, signed};
+use super::{agent_report, done, json, observe, signed};
 use crate::cli::{Agent, Global};
 use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
-use crate::show::{Align, Page, Table, Tone, escape};
+use crate::show::{Align, Page, Table, Tone, escape, observed};
 use countermand_core::name::TargetName;
 use countermand_core::policy::Grant;
 use countermand_engine::control::{AgentLine, Command, PrepareAct, Reply};
+use countermand_engine::observe::ObservedLine;
 use jiff::Timestamp;
 
 /// Runs `agent`.
@@ -29,7 +30,7 @@ pub(super) fn run(global: &Global, arguments: Agent) -> Result<Exit, Failure> {
             if global.json {
                 json(&agents);
             } else {
-                show_list(&agents);
+                show_list(&agents, &observe::now(&mut client)?);
             }
             Ok(Exit::Done)
         }
@@ -41,8 +42,9 @@ pub(super) fn run(global: &Global, arguments: Agent) -> Result<Exit, Failure> {
     }
 }
 
-fn show_list(agents: &[AgentLine]) {
+fn show_list(agents: &[AgentLine], observed: &[ObservedLine]) {
     let mut page = Page::stdout();
+    observed::banner(&mut page, observed);
     if agents.is_empty() {
         page.line("no agents");
     } else {

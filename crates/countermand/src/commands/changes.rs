@@ -1,11 +1,11 @@
 //! `changes`: for people over the gateway's socket, for agents over their door.
 
-use super::{done, json};
+use super::{done, json, observe};
 use crate::at_door::{AgentSession, AgentView};
 use crate::cli::{Changes, Global, Viewer};
 use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
-use crate::show::{Page, change};
+use crate::show::{Page, change, observed};
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::{ChangeLine, ChangeView, Command, Reply};
 use serde::Serialize;
@@ -18,8 +18,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(super) fn run(global: &Global, arguments: Changes) -> Result<Exit, Failure> {
     match arguments {
         Changes::List { open, viewer } => {
-            let changes = Eyes::open(global, &viewer)?.list(open)?;
-            put(global, &changes, |page| change::list(page, &changes));
+            let mut eyes = Eyes::open(global, &viewer)?;
+            let changes = eyes.list(open)?;
+            // An agent is not told.
+            let lines = match &mut eyes {
+                Eyes::Human(client) if !global.json => observe::now(client)?,
+                _ => Vec::new(),
+            };
+            put(global, &changes, |page| {
+                observed::banner(page, &lines);
+                change::list(page, &changes);
+            });
             Ok(Exit::Done)
         }
         Changes::Show { change, viewer } => {

@@ -14,9 +14,11 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
 use countermand_core::configuration::difference;
+use countermand_core::name::TargetName;
 use countermand_engine::control::{Command, Consistency, Reply};
 use indicatif::ProgressBar;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -111,13 +113,14 @@ fn examine(global: &Global, arguments: &Doctor) -> Findings {
         parents::examine(&mut found, &config, owner.uid());
         user::examine(&mut found, owner.uid(), arguments.agent_uid);
     }
-    gateway(&mut found, global, &config);
-    database::examine(&mut found, &config);
+    let observed = gateway(&mut found, global, &config);
+    database::examine(&mut found, &config, &observed);
     around::examine(&mut found, global, &config, arguments);
     found
 }
 
-fn gateway(found: &mut Findings, global: &Global, config: &Config) {
+/// Looks at the gateway, and gives the targets in which nothing is held.
+fn gateway(found: &mut Findings, global: &Global, config: &Config) -> BTreeSet<TargetName> {
     let path = global.socket.clone().unwrap_or_else(|| config.socket());
     let status = Client::at(&path).and_then(|mut client| client.ask(&Command::Status));
     match status {
@@ -129,6 +132,9 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) {
             found.add(Verdict::Good, "gateway", words);
             for frozen in &status.frozen {
                 found.add(Verdict::Warning, "frozen", frozen);
+            }
+            for observed in &status.observed {
+                found.add(Verdict::Bad, "observed", observed.to_string());
             }
             for watch in &status.watches {
                 found.add(Verdict::Warning, "watch", watch);
@@ -148,10 +154,12 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) {
             if status.demo {
                 found.add(Verdict::Warning, "demo", "plain keys count: this is no installation");
             }
+            return status.observed.into_iter().map(|line| line.target).collect();
         }
         Ok(_) => found.add(Verdict::Bad, "gateway", unexpected().why),
         Err(error) => found.add(Verdict::Warning, "gateway", error.why),
     }
+    BTreeSet::new()
 }
 
 /// The file is a draft: what the gateway runs under may be something else.

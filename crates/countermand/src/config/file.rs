@@ -1,6 +1,7 @@
 //! The file's own shape, as it is written. What it means is settled in the parent module.
 
 use super::watch::{Backups, Notify, Probe};
+use countermand_core::configuration::Observe;
 use countermand_core::effect::Effect;
 use countermand_core::limits::Limits as WriteLimits;
 use countermand_core::name::{
@@ -153,6 +154,9 @@ pub(super) struct Target {
     /// How much less for an agent that is new, or was told no.
     #[serde(default)]
     pub(super) probation: Option<Probation>,
+    /// Nothing is held there for some days. For how long the ledger says.
+    #[serde(default)]
+    pub(super) observe: Option<Observe>,
     /// What it is asked after a change.
     #[serde(default)]
     pub(super) watch: BTreeMap<ProbeName, Probe>,

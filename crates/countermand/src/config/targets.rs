@@ -24,6 +24,8 @@ pub struct PostgresConfig {
     pub executor: Login,
     /// How long things may take there.
     pub limits: Limits,
+    /// The session role may own what it changes, for as long as the target is observed.
+    pub observed_as_owner: bool,
 }
 
 /// How long things may take in a target.
@@ -84,6 +86,9 @@ impl At<'_> {
             let why = "production is not disposable: no rule of the floor would bind there";
             return Err(self.fault("disposable", why));
         }
+        if let Some(why) = target.observe.and_then(|observe| observe.fault()) {
+            return Err(self.fault("observe", why));
+        }
         let partner = match target.rehearsal.as_deref() {
             Some(NONE) => None,
             Some(partner) => {
@@ -134,7 +139,9 @@ impl At<'_> {
         };
         let login =
             |login: file::Login| Login { user: login.user, secret: resolve(folder, login.secret) };
+        let observed_as_owner = target.observe.is_some_and(|observe| observe.session_may_own);
         Ok(PostgresConfig {
+            observed_as_owner,
             address: Address { host, port: target.port, database: target.database, tls },
             session: login(target.session),
             executor: login(target.executor),

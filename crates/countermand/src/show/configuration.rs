@@ -26,6 +26,18 @@ pub(crate) fn view(page: &mut Page, view: &ConfigurationView) {
     }
 }
 
+/// Where nothing would be held, and for how long that was so before.
+pub(crate) fn observed(page: &mut Page, observed: &[String]) {
+    if observed.is_empty() {
+        return;
+    }
+    page.heading("Where nothing is held for up to 14 days");
+    for words in observed {
+        let words = page.paint(Tone::Danger, &escape::line(words));
+        page.item("  ", &words);
+    }
+}
+
 /// How a configuration differs from the one in force.
 pub(crate) fn differences(page: &mut Page, differences: &[String]) {
     if differences.is_empty() {

@@ -39,6 +39,11 @@ impl Life {
 
     /// As [`Life::begin`], with this done to the configuration.
     pub(crate) async fn begin_with(edit: impl FnOnce(String) -> String) -> Life {
+        Life::begin_at(edit, Clock::fast(SPEED)).await
+    }
+
+    /// The same, by this clock.
+    pub(crate) async fn begin_at(edit: impl FnOnce(String) -> String, clock: Clock) -> Life {
         let server = ScratchServer::start(Options::default()).await.unwrap();
         let roles = "CREATE ROLE owner NOLOGIN;
             CREATE ROLE countermand_session LOGIN PASSWORD 'secret';
@@ -64,7 +69,7 @@ impl Life {
         });
         let config = Config::load(&installation.config()).unwrap();
         let home = Home::at(&config.state);
-        let gateway = Gateway::start(config, home, Clock::fast(SPEED)).await.unwrap();
+        let gateway = Gateway::start(config, home, clock).await.unwrap();
         Life { installation: Arc::new(installation), server, gateway }
     }
 

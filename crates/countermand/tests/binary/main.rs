@@ -13,6 +13,7 @@ mod elsewhere;
 mod gateway;
 mod ledger_keys;
 mod life;
+mod observe;
 mod prove;
 mod reasons;
 mod roles;

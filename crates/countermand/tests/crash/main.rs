@@ -92,6 +92,7 @@ fn proposal(caller: Caller) -> Proposal {
         ],
         payload: unit.to_payload(),
         measurable: false,
+        transactional: true,
         approvable: true,
     }
 }

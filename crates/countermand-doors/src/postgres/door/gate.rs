@@ -32,6 +32,8 @@ pub enum Admitted<P> {
         permit: P,
         /// How much of it may flow.
         limits: Limits,
+        /// Nothing of it is stopped for what it is: its target is observed.
+        observed: bool,
     },
     /// It was already done.
     Done {
@@ -50,7 +52,9 @@ impl<T> From<Admission<T>> for Admitted<Permit<T>> {
     fn from(admission: Admission<T>) -> Self {
         match admission {
             Admission::Allowed(permit) => Admitted::Allowed(permit),
-            Admission::UpToCommit { permit, limits } => Admitted::UpToCommit { permit, limits },
+            Admission::UpToCommit { permit, limits, observed } => {
+                Admitted::UpToCommit { permit, limits, observed }
+            }
             Admission::Done { change, at, confirmed, outcome } => {
                 let alone = ", confirmed by its sponsor, not peer-reviewed";
                 let at = format!("{at}{}", if confirmed { alone } else { "" });
@@ -191,8 +195,11 @@ impl Gate for Engine {
             if let Some(why) = Gate::is_frozen(self, caller, target) {
                 return why;
             }
-            if freezes.changed().await.is_err() {
-                return "the gateway has stopped".to_owned();
+            tokio::select! {
+                changed = freezes.changed() => if changed.is_err() {
+                    return "the gateway has stopped".to_owned();
+                },
+                () = self.lapses(caller) => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The start of an agent's connection: TLS, who it is, and a session of production's for it.
 
-use super::flight::{Errors, Line};
+use super::flight::{Errors, Line, Report};
 use super::gate::Gate;
 use super::limits::{LIMITS, Limits};
 use super::output::Output;
@@ -272,22 +272,39 @@ pub(super) async fn open(
         Said::fatal(CANNOT_JUDGE, "the target cannot be reached now; ask who runs the gateway")
     };
     if !upstream.trusted_role {
-        let steps = vec![Step::own(ROLE), Step::sync()];
+        let steps = vec![Step::own(ROLE), Step::own(OWNS), Step::sync()];
         let report = line.fly(steps, output, Errors::Kept).await.map_err(broken)?;
-        let fault = report.rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
-        if report.error.is_some() || fault.as_deref() != Some("") {
-            let fault = fault.unwrap_or_else(|| "is not known".to_owned());
-            tracing::error!(target_name = %welcome.target, %fault, "refused: the session role");
-            let words = format!("the role that agents' sessions run as {fault}");
-            return Err(Said::fatal(CANNOT_JUDGE, words)
-                .hint("Give the target a session role that owns nothing and has no such right."));
-        }
+        harmless(welcome, report)?;
     }
     let steps = vec![Step::own(LIMITS), Step::sync()];
     let report = line.fly(steps, output, Errors::Kept).await.map_err(broken)?;
     let limits = Limits::of(report.rows);
     ask_for(&mut line, &limits, welcome, output).await?;
     Ok((line, limits))
+}
+
+/// Refuses a session role that could do harm by itself. Where an observation says so, it may own what
+/// it changes; for as long as that lasts.
+fn harmless(welcome: &Welcome, report: Report) -> Result<(), Said> {
+    let mut rows = report.rows.into_iter();
+    let mut fault = || match (&report.error, rows.next().as_deref()) {
+        (None, Some([Some(fault)])) => fault.clone(),
+        _ => "is not known".to_owned(),
+    };
+    let (rights, owns) = (fault(), fault());
+    let may_own = welcome.caller.observed.is_some_and(|on| on.observe.session_may_own);
+    if may_own && rights.is_empty() && owns.starts_with(OWNER) {
+        tracing::warn!(target_name = %welcome.target, "observed: the session role {owns}");
+        return Ok(());
+    }
+    let fault = if rights.is_empty() { owns } else { rights };
+    if fault.is_empty() {
+        return Ok(());
+    }
+    tracing::error!(target_name = %welcome.target, %fault, "refused: the session role");
+    let words = format!("the role that agents' sessions run as {fault}");
+    Err(Said::fatal(CANNOT_JUDGE, words)
+        .hint("Give the target a session role that owns nothing and has no such right."))
 }
 
 /// Sets what the client asked for at its start.
@@ -327,16 +344,31 @@ const ROLE: &str = "SELECT CASE \
     WHEN EXISTS (SELECT FROM pg_catalog.pg_roles b WHERE b.rolname OPERATOR(pg_catalog.=) ANY \
         (ARRAY['pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program', \
         'pg_signal_backend', 'pg_write_all_data', 'pg_checkpoint', 'pg_maintain', \
-        'pg_create_subscription', 'pg_use_reserved_connections', 'pg_database_owner']\
+        'pg_create_subscription', 'pg_use_reserved_connections']\
         ::pg_catalog.name[]) AND pg_catalog.pg_has_role(r.oid, b.oid, 'MEMBER')) \
         THEN 'is a member of a dangerous built-in role' \
-    WHEN EXISTS (SELECT FROM (SELECT DISTINCT c.relowner FROM pg_catalog.pg_class c) o \
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_roles b \
+        WHERE (b.rolsuper OR b.rolbypassrls OR b.rolreplication OR b.rolcreaterole) \
+        AND pg_catalog.pg_has_role(r.oid, b.oid, 'MEMBER')) \
+        THEN 'is a member of a role with rights that no agent may have' \
+    ELSE '' END FROM pg_catalog.pg_roles r \
+    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER";
+
+/// How it begins where a role owns something.
+const OWNER: &str = "owns ";
+
+/// What a role owns; empty where nothing.
+const OWNS: &str = "SELECT CASE WHEN EXISTS (SELECT FROM (SELECT DISTINCT c.relowner FROM pg_catalog.pg_class c) o \
         WHERE pg_catalog.pg_has_role(r.oid, o.relowner, 'MEMBER')) \
         THEN 'owns tables, or is a member of a role that does' \
     WHEN EXISTS (SELECT FROM (SELECT n.nspowner AS owner FROM pg_catalog.pg_namespace n \
         UNION SELECT p.proowner FROM pg_catalog.pg_proc p) o \
         WHERE pg_catalog.pg_has_role(r.oid, o.owner, 'MEMBER')) \
         THEN 'owns schemas or functions, or is a member of a role that does' \
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_roles b \
+        WHERE b.rolname OPERATOR(pg_catalog.=) 'pg_database_owner' \
+        AND pg_catalog.pg_has_role(r.oid, b.oid, 'MEMBER')) \
+        THEN 'owns the database, or is a member of a role that does' \
     ELSE '' END FROM pg_catalog.pg_roles r \
     WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER";
 

@@ -62,8 +62,9 @@ impl<G: Gate> Session<G> {
                 }
                 self.run_allowed(permit.spend(), last).await
             }
-            Admitted::UpToCommit { permit, limits } => {
+            Admitted::UpToCommit { permit, limits, observed } => {
                 self.scales.limits = Some(limits);
+                self.scales.observed = observed;
                 self.receipts.push(receipt);
                 self.carried = Carried::may(rest.is_some());
                 let went_well = self.run_allowed(permit.spend(), last).await?;
@@ -184,6 +185,7 @@ impl<G: Gate> Session<G> {
             actions: actions.into_iter().collect(),
             payload,
             measurable: pieces.iter().all(|piece| piece.measurable),
+            transactional: !pieces.iter().any(|piece| matches!(piece.class, Class::Alone)),
             approvable: shape.whole && !copies,
         };
         Ok((proposal, unit))

@@ -64,7 +64,11 @@ impl<G: Gate> Session<G> {
             Some(prepared) => self.planned.name(prepared.id, limits.rows),
             None => (NAME.to_owned(), false),
         };
-        let sql = (!known).then(|| before.question(limits.rows));
+        let question = match self.scales.observed {
+            true => Before::sample,
+            false => Before::question,
+        };
+        let sql = (!known).then(|| question(before, limits.rows));
         let sends = asks(&name, sql.as_deref(), values).ok()?;
         let asked = Asked {
             sets: before.sets().clone(),
@@ -73,6 +77,18 @@ impl<G: Gate> Session<G> {
         };
         Some(Step::new(Kind::Keep(asked), Show::Nobody, sends))
     }
+
+    /// After an error nobody knows which questions are prepared.
+    pub(super) fn forget_questions(&mut self) {
+        self.planned.forget();
+    }
+}
+
+/// The end of a question: as long as it is open, nobody can drop what it reads, not even the agent.
+pub(super) fn close() -> Step {
+    let mut out = BytesMut::new();
+    frontend::close(b'P', NAME, &mut out).expect("a fixed text");
+    Step::new(Kind::Close, Show::Nobody, out.freeze())
 }
 
 /// A parameter of a question.

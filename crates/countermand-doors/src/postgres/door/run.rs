@@ -257,11 +257,17 @@ impl<G: Gate> Session<G> {
     async fn write(&mut self, piece: Piece, ran: &mut Ran) -> Result<(), Broken> {
         let copies = matches!(piece.class, Class::CopyIn);
         self.counts_are_old |= self.must_be_weighed();
+        let aside = piece.before.as_ref().filter(|_| self.scales.observed);
+        if let Some(question) = aside
+            && !self.keep_aside(question, ran).await?
+        {
+            return Ok(());
+        }
         let question = match &piece.before {
-            Some(question) => self.question(question),
-            None => None,
+            Some(question) if aside.is_none() => self.question(question),
+            _ => None,
         };
-        if piece.before.is_some() && question.is_none() {
+        if aside.is_none() && piece.before.is_some() && question.is_none() {
             self.scales.hides_changes();
         }
         let mut steps = piece.steps;

@@ -35,6 +35,8 @@ const MAX_WHOLE: usize = 32 * 1024 * 1024;
 pub(super) struct Scales {
     /// How much of it may flow; none where nothing is to be weighed.
     pub(super) limits: Option<Limits>,
+    /// Its target is observed: nothing of it is stopped for what it is.
+    pub(super) observed: bool,
     pub(super) actions: BTreeSet<Action>,
     statements: Vec<UnitStatement>,
     settings: BTreeMap<String, String>,
@@ -191,12 +193,18 @@ impl<G: Gate> Session<G> {
         let mut scales = std::mem::take(&mut self.scales);
         measure.wrote_as(&scales.numbers);
         measure.take_off(&scales.undone);
+        if scales.observed {
+            self.begin_aside().await?;
+        }
         let mut doubt = self.let_go(&measure, seen, &mut scales.kept).await?;
         let asked_to_delete = kept::relations_that_lose(&scales.kept);
         // What cascades and triggers change is searched for; what hides is not.
         if doubt.is_none() && !scales.hides {
             let limits = scales.limits.unwrap_or_default();
             doubt = self.search(&mut measure, &mut scales.kept, &limits).await?;
+        }
+        if scales.observed {
+            self.end_aside().await?;
         }
         let mut written =
             measure.written(&scales.kept, scales.partial || scales.statements.len() > 1);
@@ -285,6 +293,7 @@ impl<G: Gate> Session<G> {
             actions: scales.actions.iter().cloned().collect(),
             payload: Unit { statements, settings }.to_payload(),
             measurable: true,
+            transactional: true,
             approvable: !scales.partial,
         }
     }
@@ -295,7 +304,11 @@ impl<G: Gate> Session<G> {
     async fn measure(&mut self, ran: &mut Ran) -> Result<Option<(Measure, Seen)>, Broken> {
         let mut last: Option<Measure> = None;
         for _ in 0..PASSES {
-            let (known, prepared) = (self.measures, std::mem::take(&mut self.remains));
+            let (known, mut prepared) = (self.measures, std::mem::take(&mut self.remains));
+            if self.scales.observed {
+                // A table can be gone by now, and its question would end the transaction.
+                prepared.clear();
+            }
             let asked = Remains::of(&self.scales.kept, |table| prepared.get(&table));
             self.forget_ours();
             self.pending.extend(measure::steps(known));
@@ -313,6 +326,9 @@ impl<G: Gate> Session<G> {
                 return Ok(Some((measured, Seen { asked, answers })));
             }
             last = Some(measured);
+        }
+        if let Some(last) = last.filter(|_| self.scales.observed) {
+            return Ok(Some((last, Seen::default())));
         }
         let words = "cannot judge: its deferred triggers defer more each time they run";
         ran.error = Some(words.to_owned());

@@ -45,6 +45,13 @@ impl Before {
         )
     }
 
+    /// As [`Before::question`], where more rows are no error: one more than `most` are given then.
+    pub fn sample(&self, most: u64) -> String {
+        let limit = most.saturating_add(1).to_string();
+        let rows = self.question.replace(&MOST.to_string(), &limit);
+        format!("SELECT s.*, 0 AS countermand_row, NULL::pg_catalog.int4 FROM ({rows}) s")
+    }
+
     /// How the error reads where there are more rows; the server puts it in quotes.
     pub const TOO_MANY: &'static str = "countermand: rows beyond the limit, at row";
 

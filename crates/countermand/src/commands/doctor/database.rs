@@ -8,7 +8,7 @@ use countermand_core::name::TargetName;
 use countermand_doors::postgres::quoting::literal;
 use countermand_doors::postgres::scratch::Tools;
 use countermand_doors::postgres::target::connection::{Connection, Login};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What a role that agents' statements run as must not be, one row each.
@@ -75,8 +75,8 @@ const DATA_DIRECTORY: &str = "
 SELECT setting FROM pg_catalog.pg_settings
  WHERE name OPERATOR(pg_catalog.=) 'data_directory'";
 
-/// Looks at every target.
-pub(super) fn examine(found: &mut Findings, config: &Config) {
+/// Looks at every target. `observed`: those in which nothing is held now.
+pub(super) fn examine(found: &mut Findings, config: &Config, observed: &BTreeSet<TargetName>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -86,7 +86,8 @@ pub(super) fn examine(found: &mut Findings, config: &Config) {
     let mut servers = BTreeMap::new();
     for (name, target) in &config.targets {
         runtime.block_on(async {
-            session(found, name, target).await;
+            let may_own = target.observed_as_owner && observed.contains(name);
+            session(found, name, target, may_own).await;
             let server = executor(found, config, name, target, tools).await;
             servers.extend(server.map(|server| (name.clone(), server)));
         });
@@ -94,7 +95,7 @@ pub(super) fn examine(found: &mut Findings, config: &Config) {
     upstream::twins(found, config, &servers);
 }
 
-async fn session(found: &mut Findings, name: &TargetName, target: &PostgresConfig) {
+async fn session(found: &mut Findings, name: &TargetName, target: &PostgresConfig, may_own: bool) {
     let what = format!("{name} session");
     let Some(mut connection) = open(found, &what, target, &target.session).await else { return };
     match simple(&mut connection, SESSION_ROLE).await {
@@ -105,9 +106,16 @@ async fn session(found: &mut Findings, name: &TargetName, target: &PostgresConfi
         Ok(said) => {
             for value in said.values.into_iter().flatten() {
                 let user = &target.session.user;
-                let words =
-                    format!("`{user}` {value}: agents' statements run as it; take that away");
-                found.add(Verdict::Bad, &what, words);
+                let (verdict, remedy) = match may_own && value.starts_with("owns") {
+                    true => (
+                        Verdict::Warning,
+                        "it may while the target is observed; after that \
+                        sessions are refused",
+                    ),
+                    false => (Verdict::Bad, "take that away"),
+                };
+                let words = format!("`{user}` {value}: agents' statements run as it; {remedy}");
+                found.add(verdict, &what, words);
             }
         }
     }

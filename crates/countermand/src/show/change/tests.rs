@@ -70,6 +70,7 @@ pub(crate) fn sample() -> ChangeView {
     let opened = "2026-01-02T03:04:05Z".parse().unwrap();
     ChangeView {
         line: ChangeLine {
+            observed: None,
             number: ChangeNumber(7),
             state: "held".to_owned(),
             agent: "bot".parse().unwrap(),
