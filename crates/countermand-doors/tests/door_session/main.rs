@@ -9,6 +9,7 @@ mod evasion;
 mod existing;
 mod extended;
 mod observed;
+mod pooler;
 mod raw;
 mod search;
 mod simple;

@@ -334,6 +334,13 @@ impl Stand {
         }
     }
 
+    /// A door to whatever listens at this port in the server's place.
+    pub(crate) async fn door_to(&self, port: u16) -> Psql {
+        let upstream = upstream(port, self.directory.path(), PATIENCE);
+        let door = open_door(upstream, None, self.gate.clone(), interpret, self.stop.subscribe());
+        Psql { address: door.await, ..self.login() }
+    }
+
     /// The real psql, through the door; stops at the first error.
     pub(crate) async fn psql(&self, sql: &str) -> PsqlOutput {
         psql_as(self.server.tools(), &self.login(), sql).await.unwrap()

@@ -260,7 +260,7 @@ pub(super) async fn open(
         tracing::warn!(target_name = %welcome.target, %error, "no session with the target");
         Said::fatal(CANNOT_JUDGE, "the target cannot be reached now; ask who runs the gateway")
     };
-    let opened = Connection::open(&upstream.address, &upstream.login, &settings).await;
+    let opened = Connection::open_direct(&upstream.address, &upstream.login, &settings).await;
     let (reader, writer, greeting) = opened.map_err(cannot)?.split();
     let strings = greeting.parameter("standard_conforming_strings") == Some("on");
     let mut line = Line::new(reader, writer, greeting.cancel.clone(), strings);

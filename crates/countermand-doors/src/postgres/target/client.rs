@@ -145,7 +145,7 @@ impl Client {
         let settings = settings.into_iter().chain(pinned);
         let settings: Vec<(String, String)> =
             settings.map(|(name, value)| (name.to_owned(), value)).collect();
-        let connection = Connection::open(address, login, &settings).await?;
+        let connection = Connection::open_direct(address, login, &settings).await?;
         Ok(Client { connection, status: b'I', limits, counts_as: None })
     }
 

@@ -3,6 +3,7 @@
 //! The door opens one per agent session with the session role; the target opens its own with the
 //! executor role. They are never the same connection.
 
+mod direct;
 mod login;
 mod read;
 mod tls;
@@ -99,6 +100,17 @@ pub enum ConnectionError {
         /// What it asks for.
         wanted: &'static str,
     },
+    /// Something between shares the server's sessions out.
+    #[error(
+        "a pooler stands before the server at {to} ({why}): settings, locks and temporary tables of \
+         one session would be another's; name the server's own address"
+    )]
+    Pooler {
+        /// Where to.
+        to: String,
+        /// What shows it.
+        why: &'static str,
+    },
     /// The server broke the protocol, or is not who it should be.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
@@ -156,6 +168,21 @@ impl Connection {
         };
         let late = || ConnectionError::Late { to: address.to_string() };
         tokio::time::timeout(OPEN_WITHIN, open).await.map_err(|_| late())?
+    }
+
+    /// As [`Connection::open`], to the server itself: a pooler in between is refused.
+    ///
+    /// # Errors
+    /// [`ConnectionError`]; the connection is then closed.
+    pub async fn open_direct(
+        address: &Address,
+        login: &Login,
+        settings: &[(String, String)],
+    ) -> Result<Connection, ConnectionError> {
+        let opened = Connection::open(address, login, settings).await?;
+        let to = address.to_string();
+        let checked = tokio::time::timeout(OPEN_WITHIN, opened.directly(&to)).await;
+        checked.map_err(|_| ConnectionError::Late { to })?
     }
 
     /// What was negotiated at the login.
