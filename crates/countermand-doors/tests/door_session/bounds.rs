@@ -40,7 +40,7 @@ async fn a_session_role_that_owns_something_serves_nobody() {
             "drop table mine",
             "owns tables",
         ),
-        ("grant shop_owner to session_role", "revoke shop_owner from session_role", "built-in"),
+        ("grant shop_owner to session_role", "revoke shop_owner from session_role", "owns tables"),
         (
             "grant pg_signal_backend to session_role",
             "revoke pg_signal_backend from session_role",
