@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::permit::Permit;
 use crate::weigh::Receipt;
 use countermand_core::configuration::Observation;
+use countermand_core::effect::Effect;
 use countermand_core::limits::{Beyond, Limits, Written};
 use countermand_core::name::TargetName;
 use countermand_core::policy::{Decision, Missing, Reason};
@@ -293,6 +294,11 @@ impl Engine {
     /// Measures what would be held, as far as that can be; refuses what is forbidden by that. Where
     /// something is critical, what cannot be measured does not flow: it may be that.
     async fn foresee(&self, proposal: &Proposal, would: &mut Would) -> Result<(), Refusal> {
+        let opaque = proposal.actions.iter().any(|action| action.effect() == Effect::Opaque);
+        if opaque && self.guards_what_is_critical(&proposal.target) {
+            // It can be measured as far as it is understood, and no further.
+            return Err(self.unforeseen(proposal, "it is not understood".to_owned()).await);
+        }
         let measured = tokio::time::timeout(MEASURED_WITHIN, self.preview(proposal)).await;
         let why = match measured {
             Ok(Ok(preview)) => {
@@ -311,14 +317,17 @@ impl Engine {
             Err(_) => format!("it took longer than {} s", MEASURED_WITHIN.as_secs()),
         };
         if self.guards_what_is_critical(&proposal.target) {
-            let why = format!(
-                "{why}; something here is critical, so what cannot be measured is \
-                               not run"
-            );
-            return Err(self.refused(proposal, Refusal::CannotJudge { why }).await);
+            return Err(self.unforeseen(proposal, why).await);
         }
         would.unmeasured.push(why);
         Ok(())
+    }
+
+    /// Refuses what may reach something critical, since nobody knows what it would do.
+    async fn unforeseen(&self, proposal: &Proposal, why: String) -> Refusal {
+        let why =
+            format!("{why}; something here is critical, so what cannot be measured is not run");
+        self.refused(proposal, Refusal::CannotJudge { why }).await
     }
 
     fn guards_what_is_critical(&self, target: &TargetName) -> bool {

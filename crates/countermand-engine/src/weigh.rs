@@ -183,12 +183,17 @@ impl Engine {
     ) -> Result<Result<u64, Vec<Beyond>>, StoreError> {
         let limits = self.limits(&weighing.whole.caller.agent, &weighing.whole.target);
         let (weighing, what) = (weighing.clone(), described(&weighing.whole));
+        let observed = self.observation(&weighing.whole.target);
         let write = self.0.store.write(move |tx| {
             let Weighing { whole, written, images } = &weighing;
             let since = tx.now().checked_sub(WINDOW).unwrap_or(jiff::Timestamp::MIN);
             let before = tx.rows().changed_since(&whole.caller.agent, &whole.target, since)?;
             let beyond = limits.judge(written, before);
             let would = match (would, over) {
+                // It has ended while this waited for its turn.
+                (Some(_), _) if !observed.is_some_and(|on| on.lasts(tx.now())) => {
+                    return Ok(Err(beyond));
+                }
                 (would, _) if beyond.is_empty() => would,
                 (Some(mut would), Some(Decision::Hold { missing, reasons })) => {
                     would.held(&missing, &reasons);

@@ -202,6 +202,9 @@ async fn what_is_forbidden_rejected_or_frozen_stays_so() {
     let odd = world.proposal(postgres::DROP_SCHEMA, "schema", "shop", body).await;
     let unmeasured = world.flows_as(odd, Written::default()).await;
     assert!(matches!(unmeasured, Err(Refusal::CannotJudge { .. })), "{unmeasured:?}");
+    let code = world.proposal(postgres::DO, "code", "block", "drop shop").await;
+    let opaque = world.flows_as(code, Written::default()).await;
+    assert!(matches!(opaque, Err(Refusal::CannotJudge { .. })), "{opaque:?}");
     // Nor is it, where it is found out only after it ran.
     let insert = world.proposal(postgres::INSERT, "view", "public.v", "insert").await;
     let tally = Tally { inserted: 1, ..Tally::default() };
