@@ -23,15 +23,19 @@ pub(crate) struct Flowed {
 /// What flowed and has no entry yet. Never dropped: the gateway writes it before it stops, and
 /// refuses everything when it cannot.
 #[derive(Default)]
-pub(crate) struct Batch(Mutex<Vec<Flowed>>);
+pub(crate) struct Batch {
+    waiting: Mutex<Vec<Flowed>>,
+    /// Held by whoever writes: who asks for it too has to see what is on its way.
+    writing: tokio::sync::Mutex<()>,
+}
 
 impl Batch {
     pub(crate) fn push(&self, flowed: Flowed) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(flowed);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(flowed);
     }
 
     fn take(&self) -> Vec<Flowed> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
         let fits = |flowed: &&Flowed| {
             let first = bytes == 0;
@@ -60,6 +64,7 @@ impl Engine {
 
     /// Writes what has flowed so far. Says whether the store took it.
     pub(crate) async fn flush_batch(&self) -> bool {
+        let _turn = self.0.batch.writing.lock().await;
         loop {
             let flowed = self.0.batch.take();
             if flowed.is_empty() {
