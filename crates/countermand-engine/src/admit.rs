@@ -16,7 +16,6 @@ use countermand_core::digest::Digest;
 use countermand_core::effect::Effect;
 use countermand_core::evidence::{Evidence, Facts};
 use countermand_core::limits::Beyond;
-use countermand_core::name::{AgentName, TargetName};
 use countermand_core::policy::{Decision, Measured, Missing, Reason};
 use countermand_core::preview::Preview;
 use countermand_core::request::{Request, RequestKey};
@@ -26,60 +25,11 @@ use std::sync::Arc;
 
 /// The longest text, in bytes, that is recorded whole of what flows.
 const RECORDED: usize = 64 * 1024;
-/// The longest that a client may call itself, in characters.
-const SAID: usize = 128;
 
 /// Open changes that one agent may have: each costs a backup and a rehearsal.
 pub(crate) const MAX_OPEN: u64 = 20;
 
 impl Engine {
-    /// Lets a checked agent in to a target.
-    ///
-    /// # Errors
-    /// A refusal in words that tell a stranger nothing.
-    pub async fn open_session(
-        &self,
-        agent: &str,
-        target: &str,
-        said: &str,
-        peer: &str,
-    ) -> Result<Caller, Refusal> {
-        let unknown =
-            || Refusal::CannotJudge { why: "there is no such agent or target here".into() };
-        let (name, target) = match (AgentName::new(agent), TargetName::new(target)) {
-            (Ok(name), Ok(target)) => (name, target),
-            _ => return Err(unknown()),
-        };
-        let authority = self.authority();
-        let row = authority.agent(&name).filter(|row| row.is_valid(self.0.clock.now()));
-        let row = row.ok_or_else(unknown)?;
-        if !self.0.installation.targets.contains_key(&target)
-            || !row.grant.targets.contains(&target)
-        {
-            return Err(unknown());
-        }
-        if let Some(why) = self.is_frozen(&name, &target) {
-            return Err(Refusal::Frozen { why });
-        }
-        self.refuse_twin(&name, &target).await?;
-        let session = format!("{}{:016x}", row.generation(), rand::random::<u64>());
-        let body = json!({
-            "agent": name, "sponsor": row.sponsor, "target": target, "session": session,
-            "peer": peer,
-        });
-        let said: String = said.chars().take(SAID).collect();
-        let said_too = said.clone();
-        let sponsor = row.sponsor.clone();
-        let (seen, by, told) = (name.clone(), row.sponsor.clone(), self.has_probation());
-        let opened = self.0.store.write(move |tx| {
-            tx.append("session.opened", &body, &[("said", said_too.as_bytes())])?;
-            probation::seen(tx, &seen, &by, told)
-        });
-        opened.await.map_err(|error| unavailable(&error))?;
-        let observed = self.observation(&target);
-        Ok(Caller { agent: name, sponsor, session, said, observed })
-    }
-
     /// Judges a unit. A permit comes only after the intent is durable, for reads within 50 ms; a
     /// permit to run up to the commit comes before, and what was done is weighed then. Whatever
     /// else happens, production has seen nothing.
@@ -219,19 +169,6 @@ impl Engine {
             adopted: false,
             backups: false,
         }
-    }
-
-    /// Why this caller may do nothing here now, if so: frozen, or its credential has ended.
-    pub fn stops(&self, caller: &Caller, target: &TargetName) -> Option<String> {
-        let ended = || (!self.valid(caller)).then(|| "its credential has ended".to_owned());
-        self.is_frozen(&caller.agent, target).or_else(ended).or_else(|| self.lapsed(caller))
-    }
-
-    pub(crate) fn valid(&self, caller: &Caller) -> bool {
-        let now = self.0.clock.now();
-        let authority = self.authority();
-        let row = authority.agent(&caller.agent).filter(|row| row.is_valid(now));
-        row.is_some_and(|row| caller.session.starts_with(&row.generation()))
     }
 
     /// Reads are recorded with what else flows within 50 ms; a write's intent is durable first.

@@ -43,6 +43,7 @@ mod report;
 mod review;
 mod rotate;
 mod serve;
+mod session;
 mod standing;
 mod store;
 mod take_back;

@@ -81,9 +81,21 @@ impl Engine {
             return no("it changes nothing: there is nothing to sign".to_owned());
         }
         let session = format!("{agent}/{:016x}", rand::random::<u64>());
-        let caller = Caller { agent, sponsor: human.clone(), session, said: String::new() };
-        let target = target.clone();
-        Ok(Proposal { caller, target, actions, payload, measurable: false, approvable: true })
+        Ok(Proposal {
+            caller: Caller {
+                agent,
+                sponsor: human.clone(),
+                session,
+                said: String::new(),
+                observed: None,
+            },
+            target: target.clone(),
+            actions,
+            payload,
+            measurable: false,
+            transactional: true,
+            approvable: true,
+        })
     }
 
     /// Each costs production a measurement: as many as an agent may leave, and as often as one may

@@ -185,7 +185,7 @@ impl Engine {
         let sealed = self.0.store.read(|rows| rows.text(entry, OBSERVED))?;
         let Some(sealed) = sealed else { return Ok(Beside::default()) };
         let open = SealedText::parse(sealed.as_bytes())
-            .and_then(|sealed| sealed.open(&self.0.keys.texts))
+            .and_then(|sealed| self.0.keys.texts().open(&sealed))
             .map_err(|error| StoreError::Unreadable(error.to_string()))?;
         Ok(serde_json::from_slice(open.text()).unwrap_or_default())
     }

@@ -21,7 +21,7 @@ impl World {
         world
     }
 
-    fn pass(&self, days: i64) {
+    fn days_pass(&self, days: i64) {
         self.clock.advance(SignedDuration::from_hours(24 * days));
     }
 
@@ -91,7 +91,7 @@ async fn each_kind_of_text_goes_at_its_age_and_leaves_no_byte() {
     assert!(!world.holding("drop shopping-list").is_empty());
     assert_eq!(world.engine.erase_what_is_over().await.unwrap(), 0);
 
-    world.pass(3);
+    world.days_pass(3);
     world.engine.erase_what_is_over().await.unwrap();
     let entries = world.all_entries().await;
     assert_eq!(count(&entries, "session.opened", "said"), 0, "of reads after two days");
@@ -102,7 +102,7 @@ async fn each_kind_of_text_goes_at_its_age_and_leaves_no_byte() {
     let plan = Command::PlanTakeBack { writes };
     assert!(matches!(world.engine.control(plan.clone(), NOBODY).await, Reply::RestorePlan(_)));
 
-    world.pass(5);
+    world.days_pass(5);
     world.engine.erase_what_is_over().await.unwrap();
     let entries = world.all_entries().await;
     assert_eq!(count(&entries, "flow.intent", "images"), 0, "rows after seven");
@@ -110,7 +110,7 @@ async fn each_kind_of_text_goes_at_its_age_and_leaves_no_byte() {
     let reply = world.engine.control(plan, NOBODY).await;
     assert!(refused(&reply).contains("erased on 20"), "{reply:?}");
 
-    world.pass(30);
+    world.days_pass(30);
     assert!(world.engine.erase_what_is_over().await.unwrap() > 0);
     let entries = world.all_entries().await;
     assert_eq!(count(&entries, "flow.intent", "payload"), 0);
@@ -138,7 +138,7 @@ async fn what_can_still_be_restored_keeps_its_words() {
     let point = world.folder.path().join("restore-points");
     let point = point.join(change.restore_point.unwrap().folder);
     std::fs::create_dir_all(&point).unwrap();
-    world.pass(40);
+    world.days_pass(40);
     world.engine.erase_what_is_over().await.unwrap();
     assert_eq!(world.show(number).await.payload, "drop billing");
     std::fs::remove_dir_all(&point).unwrap();
