@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::name::TargetName;
-use crate::radius::{BlastRadius, Reversibility};
+use crate::radius::{BlastRadius, Fate, Reversibility};
 use crate::verb::Verb;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,6 +163,15 @@ pub struct Preview {
     pub undone_by_rollback: bool,
     /// A lock stronger than row locks would be held for longer than its budget.
     pub unavailable: bool,
+}
+
+impl Preview {
+    /// Whether it loses nothing and changes no row: a restore has nothing to bring back then, and
+    /// does not remove what it makes.
+    pub fn takes_nothing(&self) -> bool {
+        let lost = self.radius.nodes.iter().any(|node| node.fate == Fate::Lost);
+        !lost && self.ceiling.rows.values().all(|row| row.measured == 0)
+    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub(crate) struct Inner {
     pub(crate) moved: watch::Sender<u64>,
     /// Changes whose evidence is being gathered.
     pub(crate) preparing: Mutex<BTreeSet<ChangeNumber>>,
+    /// When what failed of a change was tried again.
+    pub(crate) tried: Mutex<BTreeMap<ChangeNumber, Timestamp>>,
     /// Two measurements at a time in one target.
     pub(crate) previews: BTreeMap<TargetName, Arc<tokio::sync::Semaphore>>,
     /// One change at a time is prepared for one target, however many an agent asks for.
@@ -165,6 +167,7 @@ impl Engine {
             nudge: Notify::new(),
             moved: watch::Sender::new(0),
             preparing: Mutex::default(),
+            tried: Mutex::default(),
             lanes,
             benches,
             previews,

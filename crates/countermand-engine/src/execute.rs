@@ -47,6 +47,7 @@ impl Engine {
         self.look_at_backups();
         let open = self.0.store.read(|rows| rows.numbers(true))?;
         self.0.watches.keep_waiting_only(&open.iter().copied().collect());
+        let mut failed = Vec::new();
         for number in open.into_iter().rev() {
             let change = match self.0.store.read(|rows| rows.change(number)) {
                 Ok(change) => change,
@@ -56,6 +57,9 @@ impl Engine {
                     continue;
                 }
             };
+            if change.rehearsal_failure.is_some() || change.trial_failure.is_some() {
+                failed.push(change.clone());
+            }
             if change.is_overdue(self.0.clock.now()) {
                 // Somebody may have withdrawn it meanwhile; then it has ended anyway.
                 if let Err(error) = self.record(number, Event::Expired).await {
@@ -65,6 +69,7 @@ impl Engine {
                 self.start(change);
             }
         }
+        self.try_again(&failed);
         Ok(())
     }
 

@@ -137,6 +137,9 @@ impl Engine {
 
     /// Freezes, then records; answers soon, however the store is.
     pub(crate) async fn freeze(&self, scope: Scope, by: String, reason: String) -> Reply {
+        if let Some(why) = self.is_nothing(&scope) {
+            return Reply::Refused { why };
+        }
         let scope = scope.to_string();
         let owed = Owed { scope: scope.clone(), by, reason };
         self.0.freezer.freeze(scope.clone(), owed.why());
@@ -149,6 +152,33 @@ impl Engine {
             _ => self.keep_aside().await,
         };
         Reply::Done { words: format!("{scope} is frozen{note}"), credential: None }
+    }
+
+    /// Why a name is no agent's, no human's and no target's: in an alarm a slip of the finger must
+    /// not look like a stop.
+    fn is_nothing(&self, scope: &Scope) -> Option<String> {
+        let installation = &self.0.installation;
+        let authority = self.authority();
+        let (what, known): (&str, Vec<String>) = match scope {
+            Scope::Everything => return None,
+            Scope::Target(name) if installation.targets.contains_key(name) => return None,
+            Scope::Target(_) => {
+                ("targets", installation.targets.keys().map(ToString::to_string).collect())
+            }
+            Scope::Agent(name) => {
+                let human = name.human();
+                if authority.agent(name).is_some()
+                    || human.is_some_and(|human| installation.humans.contains_key(&human))
+                {
+                    return None;
+                }
+                ("agents", authority.agents().map(|agent| agent.name.to_string()).collect())
+            }
+        };
+        Some(format!(
+            "there is no {scope}, and NOTHING IS FROZEN; {what} are: {}",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        ))
     }
 
     /// Keeps for the next start what the ledger does not have yet, and says how that went.

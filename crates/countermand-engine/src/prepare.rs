@@ -7,10 +7,14 @@ use crate::target::{Rehearse, TargetError};
 use countermand_core::change::{Change, Event, Rehearsal, RestorePoint, State};
 use countermand_core::radius::Reversibility;
 use countermand_core::request::ChangeNumber;
+use jiff::SignedDuration;
 use serde_json::Value;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+
+/// What failed is tried again so often.
+const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
 impl Engine {
     /// Gathers what a change still lacks and the engine itself can show; one at a time a change.
@@ -37,6 +41,25 @@ impl Engine {
             }
             engine.moved();
         });
+    }
+
+    /// Has what failed tried again now and then: a server that was down comes back, and a table
+    /// that staging lacked is made.
+    pub(crate) fn try_again(&self, open: &[Change]) {
+        let now = self.0.clock.now();
+        let mut last = self.0.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        last.retain(|number, _| open.iter().any(|change| change.request.number == *number));
+        for change in open {
+            let failed = change.rehearsal_failure.is_some() || change.trial_failure.is_some();
+            if change.state != State::Held || !failed {
+                continue;
+            }
+            let at = last.entry(change.request.number).or_insert(change.moved);
+            if now.duration_since(*at) >= AGAIN {
+                *at = now;
+                self.prepare(change.request.number);
+            }
+        }
     }
 
     fn bench_of(&self, number: ChangeNumber) -> Option<Arc<tokio::sync::Mutex<()>>> {
@@ -108,6 +131,8 @@ impl Engine {
         };
         let event = match rehearsal {
             Ok(rehearsal) => Event::Rehearsed { rehearsal },
+            // Tried again and failed again is no news.
+            Err(why) if change.rehearsal_failure.as_ref() == Some(&why) => return Ok(()),
             Err(why) => Event::RehearsalFailed { why },
         };
         self.record_if_same(change, event).await

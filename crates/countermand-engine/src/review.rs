@@ -168,6 +168,10 @@ impl Engine {
                  with `countermand adopt {number}`"
             ));
         }
+        // What failed may have failed for a moment: whoever looks has it tried again.
+        if change.rehearsal_failure.is_some() {
+            self.prepare(number);
+        }
         let lacks =
             change.trial.is_none() && change.preview.reversibility == Reversibility::Restorable;
         if change.state != State::Held || !lacks {

@@ -35,6 +35,13 @@ impl Engine {
         if let Some(why) = self.is_frozen(&request.agent, &request.target) {
             return Err(ReviewError::No(why));
         }
+        if change.preview.takes_nothing() {
+            let number = request.number;
+            return Err(ReviewError::No(format!(
+                "change {number} took nothing away: there is nothing to bring back, and a restore \
+                 does not remove what it made; have that removed by a change of its own"
+            )));
+        }
         let signer = &statement.signer;
         let reviews = self.people().seats().contains_key(signer);
         let alone = change.is_own_of(signer) && !self.people().is_solo();

@@ -237,8 +237,11 @@ fn words(recorded: &Recorded) -> String {
         Event::CoolingRestarted { why } => format!("cooling starts again: {why}"),
         Event::Voided { why, .. } => format!("approvals void: {}", why.join("; ")),
         Event::Started { attempt, .. } => format!("started, attempt {attempt}"),
-        Event::Committing { .. } => {
+        Event::Committing { restore_point: Some(_), .. } => {
             "ran within what was signed; restore point read back; committing".into()
+        }
+        Event::Committing { restore_point: None, .. } => {
+            "ran within what was signed; without a restore point; committing".into()
         }
         Event::Executed { recovered: true, .. } => "found committed after an interruption".into(),
         Event::Executed { .. } => "executed".into(),

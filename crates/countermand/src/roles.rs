@@ -204,7 +204,12 @@ impl Roles<'_> {
                    GRANT {name} TO CURRENT_USER;\n    END IF;\n    \
                  -- Tables that approved changes made stay, and become yours.\n    \
                  REASSIGN OWNED BY {name} TO CURRENT_USER;\n    \
-                 DROP OWNED BY {name};\n    DROP ROLE {name};\n  \
+                 DROP OWNED BY {name};\n    \
+                 -- What it has in other databases goes where this is run there too.\n    \
+                 BEGIN\n      DROP ROLE {name};\n    \
+                 EXCEPTION WHEN dependent_objects_still_exist THEN\n      \
+                   RAISE NOTICE 'role % is still used in another database, and stays until this has run there too', {text};\n    \
+                 END;\n  \
                ELSIF EXISTS (SELECT FROM pg_roles WHERE rolname = {text}) THEN\n    \
                  RAISE NOTICE 'role % was not made for Countermand and stays', {text};\n  \
                END IF;\nEND\n{tag};\n",

@@ -4,7 +4,7 @@
 use crate::world::{self, NOBODY, World};
 use countermand_core::request::ChangeNumber;
 use countermand_core::verb::postgres;
-use countermand_engine::control::{Command, PrepareAct, Reply};
+use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply};
 use countermand_engine::{Admission, Refusal};
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
@@ -105,6 +105,32 @@ async fn nothing_runs_without_all_evidence_whatever_people_do() {
         assert_eq!(found.differences, Vec::<String>::new(), "seed {seed}");
     }
     assert!(executed > 0, "no history came as far as an execution: the test shows nothing");
+}
+
+#[tokio::test]
+async fn a_rehearsal_that_failed_is_tried_again_and_told_once() {
+    let world = World::new().await;
+    world.prod.data.lock().unwrap().partner_fails = true;
+    let number = world.held("billing").await;
+    let failed = |view: &ChangeView| {
+        view.history.iter().filter(|(_, said)| said.starts_with("rehearsal failed")).count()
+    };
+    world.until(number, |view| failed(view) == 1).await;
+    let tries = |world: &World| world.prod.data.lock().unwrap().rehearsals;
+    let before = tries(&world);
+    world.clock.advance(SignedDuration::from_mins(5));
+    let again = async {
+        while tries(&world) == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), again).await.unwrap();
+    assert_eq!(failed(&world.show(number).await), 1, "failed again is no news");
+    world.prod.data.lock().unwrap().partner_fails = false;
+    // Whoever is about to approve has it tried at once.
+    let act = PrepareAct::Approve { change: ChangeNumber(number), seat: None };
+    world.prepare("bob", act).await;
+    world.prepared(number).await;
 }
 
 #[tokio::test]

@@ -249,6 +249,20 @@ async fn a_lost_answer_to_the_commit_is_found_out_and_nothing_runs_twice() {
 }
 
 #[tokio::test]
+async fn a_slip_of_the_finger_is_no_stop() {
+    let world = World::new().await;
+    for what in [
+        Scope::Target("shpo".parse().unwrap()),
+        Scope::Agent("nobody".parse().unwrap()),
+        Scope::Agent(countermand_core::name::AgentName::of_human(&"mallory".parse().unwrap())),
+    ] {
+        let freeze = Command::Freeze { what, reason: "alarm".into() };
+        let reply = world.engine.control(freeze, NOBODY).await;
+        assert!(refused(&reply).contains("NOTHING IS FROZEN"), "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn frozen_nothing_flows_and_nothing_starts_until_it_is_thawed() {
     let world = World::new().await;
     let number = world.held("billing").await;

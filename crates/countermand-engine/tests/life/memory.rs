@@ -52,6 +52,10 @@ pub(crate) struct Data {
     pub(crate) is_really: Option<String>,
     /// It answers nobody who asks what it is.
     pub(crate) is_down: bool,
+    /// Rehearsals fail.
+    pub(crate) partner_fails: bool,
+    /// Rehearsals that were asked for.
+    pub(crate) rehearsals: u64,
     /// What the run does more than its preview says.
     pub(crate) hidden_rows: u64,
     /// A request names all that it touches.
@@ -62,6 +66,8 @@ pub(crate) struct Data {
 pub(crate) struct Memory {
     pub(crate) name: String,
     pub(crate) data: Arc<Mutex<Data>>,
+    /// Of whose changes it is the partner.
+    pub(crate) rehearses: Option<Arc<Mutex<Data>>>,
 }
 
 impl Memory {
@@ -150,6 +156,13 @@ impl Target for Memory {
     async fn rehearse(&self, permit: Permit<Rehearse>) -> Result<Rehearsal, TargetError> {
         let act = permit.spend();
         assert_eq!(act.partner.as_str(), self.name, "a rehearsal is good for its partner only");
+        if let Some(of) = &self.rehearses {
+            let mut of = of.lock().unwrap();
+            of.rehearsals += 1;
+            if of.partner_fails {
+                return Err(TargetError::Unreachable("staging is down".into()));
+            }
+        }
         Ok(Rehearsal { partner: act.partner, measured: Counts::new(), millis: 1 })
     }
 

@@ -113,7 +113,8 @@ pub(crate) async fn open(
     clock: Clock,
     prod: &Memory,
 ) -> Result<Engine, countermand_engine::EngineError> {
-    let staging = Memory::new("staging", &[("billing.costs", 10)]);
+    let rehearses = Some(prod.data.clone());
+    let staging = Memory { rehearses, ..Memory::new("staging", &[("billing.costs", 10)]) };
     let targets: BTreeMap<_, Arc<dyn Target>> = [
         ("prod".parse().unwrap(), Arc::new(prod.clone()) as Arc<dyn Target>),
         ("staging".parse().unwrap(), Arc::new(staging) as Arc<dyn Target>),

@@ -266,8 +266,8 @@ pub enum Explain {
 /// `doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Recompute every change from the ledger and compare
-    #[arg(long)]
+    /// Recompute every change from the ledger and compare; nothing else is looked at
+    #[arg(long, conflicts_with_all = ["agent", "try_direct", "agent_uid"])]
     pub consistency: bool,
     /// Also ask for something forbidden at every target's door, as this agent; nothing is left of
     /// it. Its credential is tried at the servers themselves too

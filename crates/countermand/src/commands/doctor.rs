@@ -12,6 +12,7 @@ use crate::cli::{Doctor, Global};
 use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
+use crate::init::MAKE_KEY;
 use crate::show::{Page, Tone, escape};
 use countermand_core::configuration::difference;
 use countermand_core::name::TargetName;
@@ -106,6 +107,7 @@ fn examine(global: &Global, arguments: &Doctor) -> Findings {
                      second";
         found.add(Verdict::Warning, "people", words);
     }
+    signers(&mut found, &config);
     files::examine(&mut found, &config);
     // Whose state it is runs it; where there is none, whoever asks.
     let owner = config.state.metadata().or_else(|_| std::fs::metadata("/proc/self"));
@@ -117,6 +119,35 @@ fn examine(global: &Global, arguments: &Doctor) -> Findings {
     database::examine(&mut found, &config, &observed);
     around::examine(&mut found, global, &config, arguments);
     found
+}
+
+/// Whether what is held in production can be signed at all.
+fn signers(found: &mut Findings, config: &Config) {
+    let installation = &config.installation;
+    let targets = installation.targets.iter().filter(|(_, placed)| placed.is_production());
+    let Some((target, _)) = targets.into_iter().next() else { return };
+    if installation.plain_keys_count {
+        return;
+    }
+    let is_hardware = |key: &ssh_key::PublicKey| {
+        use ssh_key::Algorithm::{SkEcdsaSha2NistP256, SkEd25519};
+        matches!(key.algorithm(), SkEcdsaSha2NistP256 | SkEd25519)
+    };
+    let reviewers = installation.humans.values().filter(|human| human.reviewer);
+    let with = reviewers.clone().filter(|human| human.keys.iter().any(is_hardware)).count();
+    let words = format!(
+        "`{target}` is production, where only security keys that verify their user count: {with} of \
+         {} reviewers have one",
+        reviewers.count()
+    );
+    match with {
+        0 => found.add(
+            Verdict::Bad,
+            "signers",
+            format!("{words}, so nobody can approve anything there: make one with `{MAKE_KEY}` and enrol it"),
+        ),
+        _ => found.add(Verdict::Good, "signers", words),
+    }
 }
 
 /// Looks at the gateway, and gives the targets in which nothing is held.

@@ -66,6 +66,7 @@ pub fn view(page: &mut Page, change: &ChangeView) {
     ceiling(page, change);
     reads(page, change);
     reversibility(page, &change.preview.reversibility);
+    not_removed(page, change);
     page.untrusted("Payload, exactly what would run", &change.payload);
     beside(page, change);
     ended(page, change);
@@ -177,6 +178,16 @@ pub fn reversibility(page: &mut Page, reversibility: &Reversibility) {
     let words = page.paint(tone, &escape::line(&reversibility.to_string()));
     page.heading("Reversibility");
     page.words(&words);
+}
+
+/// What a restore does not do.
+fn not_removed(page: &mut Page, change: &ChangeView) {
+    if change.preview.takes_nothing() && change.preview.reversibility == Reversibility::Restorable {
+        let words = "it takes nothing away: nothing is to be brought back, and `restore` does not \
+                     remove what it makes";
+        let words = page.paint(Tone::Warning, words);
+        page.words(&words);
+    }
 }
 
 fn beside(page: &mut Page, change: &ChangeView) {

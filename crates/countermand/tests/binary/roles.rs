@@ -125,6 +125,21 @@ async fn a_superuser_makes_both_roles_and_removes_them() {
 }
 
 #[tokio::test]
+async fn roles_that_another_database_still_has_stay_until_it_is_gone_there_too() {
+    let place = Place::new().await;
+    let (install, uninstall) =
+        (place.sql(&["--make-secrets"]).stdout, place.sql(&["--uninstall"]).stdout);
+    place.server.psql("CREATE DATABASE other TEMPLATE shop").await.unwrap();
+    for database in ["shop", "other"] {
+        place.server.psql_in(database, &install).await.unwrap();
+    }
+    place.server.psql_in("shop", &uninstall).await.unwrap();
+    assert_ne!(place.roles().await, "0");
+    place.server.psql_in("other", &uninstall).await.unwrap();
+    assert_eq!((place.roles().await.as_str(), place.rights().await.as_str()), ("0", "0"));
+}
+
+#[tokio::test]
 async fn so_does_an_administrator_who_is_no_superuser() {
     for owner in ["app_owner", "app"] {
         let place = Place::owned_by(owner).await;
