@@ -100,6 +100,11 @@ impl Engine {
                 }
             }
         };
+        // Tried again and failed again is no news.
+        let known = |why: &String| change.trial_failure.as_ref() == Some(why);
+        if matches!(&event, Event::TrialFailed { why } if known(why)) {
+            return Ok(());
+        }
         self.record_if_same(change, event).await
     }
 
