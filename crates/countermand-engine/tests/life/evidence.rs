@@ -125,7 +125,7 @@ async fn a_rehearsal_that_failed_is_tried_again_and_told_once() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), again).await.unwrap();
-    assert_eq!(failed(&world.show(number).await), 1, "failed again is no news");
+    assert_eq!(failed(&*world.show(number).await), 1, "failed again is no news");
     world.prod.data.lock().unwrap().partner_fails = false;
     // Whoever is about to approve has it tried at once.
     let act = PrepareAct::Approve { change: ChangeNumber(number), seat: None };
