@@ -21,4 +21,5 @@ pub mod request;
 pub mod standing;
 pub mod statement;
 pub mod verb;
+pub mod visible;
 pub mod watch;

@@ -154,6 +154,11 @@ pub enum Command {
         /// Of what.
         what: Explained,
     },
+    /// A link into the console, good once, for a session that only reads.
+    ConsoleLink {
+        /// Whose session it is.
+        human: HumanName,
+    },
 }
 
 /// What the engine answers.
@@ -236,6 +241,13 @@ pub enum Reply {
     World(World),
     /// See [`Command::Explain`].
     Explained(Box<Explanation>),
+    /// See [`Command::ConsoleLink`].
+    ConsoleLink {
+        /// The address with its secret, which is kept nowhere.
+        link: String,
+        /// Until when it can be used.
+        until: Timestamp,
+    },
     /// It was not done.
     Refused {
         /// In words, with the remedy.
@@ -327,6 +339,9 @@ pub struct ChangeView {
     pub kind: String,
     /// What the client says of itself. Hostile text.
     pub said: String,
+    /// The connection that it was asked over, as the door numbers them.
+    #[serde(default)]
+    pub session: String,
     /// What is signed, and what was measured.
     pub preview: Preview,
     /// Why it is held: policy and reason.
@@ -351,6 +366,14 @@ pub struct ChangeView {
     pub executions: u32,
     /// Every event so far: time and words.
     pub history: Vec<(Timestamp, String)>,
+}
+
+impl ChangeView {
+    /// What tells this change, as it is measured and signed, from every other: people compare it
+    /// between one place that shows a change and another.
+    pub fn identity(&self) -> Digest {
+        Digest::of(&self.preview.identity)
+    }
 }
 
 /// A configuration, whole.

@@ -83,7 +83,8 @@ impl Engine {
         match what {
             Explained::Change(number) => {
                 let change = self.0.store.read(|rows| rows.change(*number))?;
-                Ok(self.explain_change(&change))
+                let decision = self.judge(&change, &change.preview, &self.evidence(&change));
+                Ok(self.explain_change(&change, decision))
             }
             Explained::Request { agent, target, actions } => {
                 self.explain_request(agent, target, actions)
@@ -91,9 +92,9 @@ impl Engine {
         }
     }
 
-    fn explain_change(&self, change: &Change) -> Explanation {
+    /// Why policy says this of a change.
+    pub(crate) fn explain_change(&self, change: &Change, decision: Decision) -> Explanation {
         let request = &change.request;
-        let decision = self.judge(change, &change.preview, &self.evidence(change));
         let gone = change.approvals.iter().map(|(_, approval)| &approval.human);
         let gone: BTreeSet<&HumanName> = gone.chain([&request.sponsor]).collect();
         let mut notes: Vec<String> = request.beyond.iter().map(ToString::to_string).collect();

@@ -27,6 +27,7 @@ mod freeze;
 mod home;
 mod installation;
 mod keys;
+mod look;
 mod notify;
 pub mod observe;
 mod own_backups;

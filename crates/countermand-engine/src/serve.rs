@@ -98,6 +98,11 @@ impl Engine {
             Command::World => Reply::World(self.authority().policy.world().clone()),
             Command::Explain { what } => Reply::Explained(Box::new(self.explain(&what)?)),
             Command::Checkpoint => Reply::Checkpoint { note: self.publish_checkpoint().await? },
+            Command::ConsoleLink { .. } => Reply::Refused {
+                why: "this gateway has no console: put `[console]` into its configuration, and \
+                      start it again"
+                    .to_owned(),
+            },
             Command::Backup => self.backup(by).await?,
             Command::Consistency => {
                 let engine = self.clone();

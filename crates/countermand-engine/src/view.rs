@@ -17,18 +17,25 @@ const SHOWN: u64 = 100;
 
 impl Engine {
     pub(crate) fn line(&self, change: &Change) -> ChangeLine {
+        let held = change.state == State::Held;
+        let missing = if held { self.missing(change) } else { Vec::new() };
+        self.line_of(change, &missing)
+    }
+
+    /// A change in a list, which lacks this.
+    fn line_of(&self, change: &Change, missing: &[Missing]) -> ChangeLine {
         let request = &change.request;
-        let mut missing: Vec<String> = match change.state {
+        let mut lacks: Vec<String> = match change.state {
             State::Forbidden => vec![match request.agent.human() {
                 Some(own) => format!("{own}'s own signature"),
                 None => "a human who adopts it".to_owned(),
             }],
-            State::Held => self.missing(change).iter().map(ToString::to_string).collect(),
+            State::Held => missing.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
         let held = change.state == State::Held;
         if let Some((probe, why)) = change.not_ready.as_ref().filter(|_| held) {
-            missing.push(format!("watch `{probe}` fails already: {why}; it is tried again"));
+            lacks.push(format!("watch `{probe}` fails already: {why}; it is tried again"));
         }
         ChangeLine {
             number: request.number,
@@ -39,7 +46,7 @@ impl Engine {
             target: request.target.clone(),
             summary: change.preview.radius.summary(),
             opened: change.opened,
-            missing,
+            missing: lacks,
             not_peer_reviewed: change.is_confirmed(),
             observed: self.observation(&request.target).map(|on| on.until()),
             watch: watch_words(change),
@@ -55,29 +62,43 @@ impl Engine {
     }
 
     pub(crate) fn view(&self, change: &Change) -> Result<ChangeView, StoreError> {
+        let decision = self.judge(change, &change.preview, &self.evidence(change));
+        self.view_under(change, &decision)
+    }
+
+    /// A change, of which policy says this.
+    pub(crate) fn view_under(
+        &self,
+        change: &Change,
+        decision: &Decision,
+    ) -> Result<ChangeView, StoreError> {
         let number = change.request.number;
         let stored = self.0.store.read(|rows| rows.payload(number))?;
         let events = self.0.store.read(|rows| rows.events(number))?;
-        let decision = self.judge(change, &change.preview, &self.evidence(change));
+        let missing = match decision {
+            Decision::Hold { missing, .. } => missing.first().map_or(&[][..], Vec::as_slice),
+            Decision::Allow { .. } | Decision::Forbid { .. } => &[],
+        };
         let outcome = match &change.state {
             State::Executed(outcome) | State::Restored(outcome) => Some(outcome.clone()),
             _ => None,
         };
         Ok(ChangeView {
-            line: self.line(change),
+            line: self.line_of(change, missing),
             version: change.version,
             environment: change.request.environment.clone(),
             payload: stored.payload.text,
             body: stored.payload.body,
             kind: stored.payload.kind,
             said: stored.said,
+            session: change.request.session.clone(),
             preview: change.preview.clone(),
-            reasons: reasons(change, &decision),
+            reasons: reasons(change, decision),
             approvals: approvals(change),
             trial: change.trial.clone(),
             rehearsal: self.rehearsal_words(change),
             rehearsed: change.rehearsal.as_ref().map(|(_, seen)| seen.measured.clone()),
-            cools_until: cools_until(change, &decision, self.0.clock.now()),
+            cools_until: cools_until(change, decision, self.0.clock.now()),
             outcome,
             restore_point: change.restore_point.clone(),
             ended: ended(change),

@@ -1,10 +1,12 @@
 //! The command line: every command with its options, and the help that is made from them.
 
 mod changes;
+mod console;
 mod observe;
 mod upkeep;
 
 pub use changes::{Adopt, Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
+pub use console::Console;
 pub use observe::Observe;
 pub use upkeep::{
     Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy,
@@ -98,6 +100,9 @@ pub enum Command {
     /// Verify, read and copy the ledger
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Let people into the web console
+    #[command(subcommand)]
+    Console(Console),
     /// Say what a request would do, without a target
     #[command(subcommand)]
     Explain(Explain),

@@ -4,6 +4,7 @@ mod agent;
 mod agent_report;
 mod changes;
 mod config;
+mod console;
 mod doctor;
 mod explain;
 mod freeze;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Policy(arguments) => policy::run(&global, &arguments),
         Command::Gateway(arguments) => gateway::run(&global, arguments),
         Command::Ledger(arguments) => ledger::run(&global, arguments),
+        Command::Console(arguments) => console::run(&global, arguments),
         Command::Explain(arguments) => explain::run(&global, arguments),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { directory } => manual::pages(directory.as_deref()),

@@ -2,6 +2,7 @@
 //!
 //! The file is read once, when a command starts. Relative paths in it start at its own folder.
 
+mod console;
 mod fault;
 mod file;
 mod people;
@@ -9,6 +10,7 @@ mod signed;
 mod targets;
 mod watch;
 
+pub use console::ConsoleConfig;
 pub use fault::ConfigError;
 pub use targets::{Limits, PostgresConfig};
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub policies: Option<PathBuf>,
     /// Where agents connect to.
     pub door: DoorConfig,
+    /// Where people read, with a browser; none where there is no console.
+    pub console: Option<ConsoleConfig>,
     /// How each target is reached.
     pub targets: BTreeMap<TargetName, PostgresConfig>,
 }
@@ -96,7 +100,9 @@ impl Config {
         };
         let policies = read.policies.map(|policies| folder.join(policies));
         let door = door(&source, folder, read.door)?;
-        Ok(Config { file: file.to_owned(), installation, state, policies, door, targets })
+        let console =
+            read.console.map(|console| console::read(&source, folder, console)).transpose()?;
+        Ok(Config { file: file.to_owned(), installation, state, policies, door, console, targets })
     }
 
     /// The Unix socket that `serve` listens on.

@@ -6,9 +6,11 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::socket::Socket;
 use crate::wiring;
+use countermand_console::{Console, ConsoleError, Links};
+use countermand_core::name::HumanName;
 use countermand_doors::postgres::door::DoorError;
 use countermand_engine::control::{Command, PrepareAct, Reply};
-use countermand_engine::{Clock, Engine, EngineError, Home, HomeError};
+use countermand_engine::{Clock, Engine, EngineError, Home, HomeError, Peer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -37,6 +39,9 @@ pub enum ServeError {
     /// The door for agents.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// The console for people.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     /// What makes restore points.
     #[error("{0}")]
     Tools(String),
@@ -46,6 +51,7 @@ pub enum ServeError {
 pub struct Gateway {
     engine: Engine,
     door: SocketAddr,
+    console: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     running: JoinSet<()>,
 }
@@ -68,6 +74,8 @@ impl Gateway {
     async fn listen(config: &Config, engine: Engine) -> Result<Gateway, ServeError> {
         let door = wiring::door(config, &engine).await?;
         let address = door.address();
+        let console = wiring::console(config, &engine).await?;
+        let links = console.as_ref().map(Console::links);
         // After the engine: its lock shows that no other gateway listens here.
         let path = config.socket();
         let socket = Socket::bind(&path).map_err(|source| ServeError::Socket { path, source })?;
@@ -77,15 +85,23 @@ impl Gateway {
         let (answering, file) = (engine.clone(), config.file.clone());
         let answer = move |command, peer| {
             let (engine, sense) = (answering.clone(), makes_sense(&file, &command));
+            let links = links.clone();
             async move {
-                match sense {
-                    Ok(()) => engine.control(command, peer).await,
-                    Err(why) => Reply::Refused { why },
+                match (sense, command, links) {
+                    (Err(why), ..) => Reply::Refused { why },
+                    (Ok(()), Command::ConsoleLink { human }, Some(links)) => {
+                        link(&engine, &links, human, peer)
+                    }
+                    (Ok(()), command, _) => engine.control(command, peer).await,
                 }
             }
         };
+        let at = console.as_ref().map(Console::address);
+        if let Some(console) = console {
+            running.spawn(console.serve(stopped.clone()));
+        }
         running.spawn(socket.serve(answer, stopped));
-        Ok(Gateway { engine, door: address, stop, running })
+        Ok(Gateway { engine, door: address, console: at, stop, running })
     }
 
     /// The engine.
@@ -98,12 +114,28 @@ impl Gateway {
         self.door
     }
 
+    /// Where people read, where there is a console.
+    pub fn console(&self) -> Option<SocketAddr> {
+        self.console
+    }
+
     /// Stops taking requests, lets what runs end, closes the store.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.running.join_next().await.is_some() {}
         self.engine.shutdown().await;
     }
+}
+
+/// A link into the console, for whoever is a person here.
+fn link(engine: &Engine, links: &Links, human: HumanName, peer: Peer) -> Reply {
+    if !engine.knows(&human) {
+        let why = format!("`{human}` is not a person of this installation who counts now");
+        return Reply::Refused { why };
+    }
+    let (link, until) = links.make(human.clone());
+    tracing::info!(%human, by = %peer, "a link into the console was made");
+    Reply::ConsoleLink { link, until }
 }
 
 /// Nobody is given a configuration to sign under which no gateway could run.
@@ -169,6 +201,9 @@ async fn start(file: &Path, state: &Path, patience: Duration) -> Result<Gateway,
         tracing::error!("{observed}");
     }
     let (door, socket) = (gateway.door(), socket.display());
+    if let Some(console) = gateway.console() {
+        tracing::info!(%console, "the console answers: `countermand console link` lets people in");
+    }
     tracing::info!(installation = %name, %door, %socket, "serving");
     Ok(gateway)
 }

@@ -2,7 +2,6 @@
 
 pub mod change;
 pub(crate) mod configuration;
-pub mod escape;
 pub(crate) mod observed;
 mod page;
 pub mod plan;
@@ -10,6 +9,7 @@ pub(crate) mod standing;
 mod table;
 mod tree;
 
+pub use countermand_core::visible as escape;
 pub use page::{Page, Tone};
 pub use table::{Align, Table};
 pub use tree::tree;

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, PostgresConfig};
 use crate::serve::ServeError;
+use countermand_console::{Console, ConsoleConfig};
 use countermand_core::name::TargetName;
 use countermand_doors::Door;
 use countermand_doors::postgres::door::{Certificate, DoorConfig, PostgresDoor, Upstream};
@@ -53,6 +54,18 @@ pub(crate) async fn door(config: &Config, engine: &Engine) -> Result<Box<dyn Doo
         targets: upstreams.collect(),
     };
     Ok(Box::new(PostgresDoor::bind(door, Arc::new(engine.clone())).await?))
+}
+
+/// The console, bound, where one is configured: it answers nobody before it is served.
+pub(crate) async fn console(
+    config: &Config,
+    engine: &Engine,
+) -> Result<Option<Console>, ServeError> {
+    let Some(console) = config.console.clone() else { return Ok(None) };
+    let tls = console.tls;
+    let tls = tls.map(|(chain, key)| countermand_console::Certificate { chain, key });
+    let console = ConsoleConfig { listen: console.listen, tls, name: console.name };
+    Ok(Some(Console::bind(console, engine.clone()).await?))
 }
 
 fn upstream(target: &PostgresConfig) -> Upstream {

@@ -29,6 +29,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) ledger: Ledger,
     #[serde(default)]
+    pub(super) console: Option<Console>,
+    #[serde(default)]
     pub(super) people: BTreeMap<HumanName, Person>,
     #[serde(default)]
     pub(super) reviewers: BTreeMap<HumanName, Reviewer>,
@@ -73,6 +75,22 @@ impl Default for Door {
     fn default() -> Door {
         Door { listen: loopback(), tls: None }
     }
+}
+
+/// The web console. There is one where the table is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Console {
+    #[serde(default = "console_loopback")]
+    pub(super) listen: SocketAddr,
+    #[serde(default)]
+    pub(super) tls: Option<Certificate>,
+    #[serde(default)]
+    pub(super) name: Option<String>,
+}
+
+fn console_loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 6480))
 }
 
 fn loopback() -> SocketAddr {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What the file on this machine says whoever signed what: where this gateway is, and from where
 /// its drafts of policies are read.
-const LOCAL: [&str; 3] = ["state", "door", "policies"];
+const LOCAL: [&str; 4] = ["state", "door", "console", "policies"];
 
 /// What a file sets, without [`LOCAL`]; policies are read elsewhere.
 pub(super) fn configuration(source: &Source<'_>) -> Result<Configuration, ConfigError> {
@@ -25,6 +25,8 @@ struct Local {
     state: PathBuf,
     #[serde(default)]
     door: Option<toml::Value>,
+    #[serde(default)]
+    console: Option<toml::Value>,
 }
 
 impl Config {
@@ -55,8 +57,10 @@ impl Config {
         let local = local(&Source { file, text: &text })?;
         let mut whole = signed.settings.clone();
         whole.insert("state".to_owned(), Value::from(local.state.to_string_lossy()));
-        let door = local.door.map(|door| serde_json::to_value(door).unwrap_or_default());
-        whole.extend(door.map(|door| ("door".to_owned(), door)));
+        for (name, said) in [("door", local.door), ("console", local.console)] {
+            let said = said.map(|said| serde_json::to_value(said).unwrap_or_default());
+            whole.extend(said.map(|said| (name.to_owned(), said)));
+        }
         let written = toml::to_string(&whole).unwrap_or_default();
         let mut config = Config::parse(file, &written)?;
         config.govern(signed.policies.clone());

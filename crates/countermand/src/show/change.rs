@@ -192,6 +192,7 @@ fn not_removed(page: &mut Page, change: &ChangeView) {
 
 fn beside(page: &mut Page, change: &ChangeView) {
     page.heading("Evidence");
+    page.field("identity", &format!("SHA-256 {}", change.identity()));
     let (why, adoptable) = match change.line.state.as_str() {
         "forbidden" => ("forbidden because", true),
         "unsigned" => ("unsigned because", true),

@@ -89,6 +89,7 @@ pub(crate) fn sample() -> ChangeView {
         body: payload.body,
         kind: payload.kind,
         said: EVIL.to_owned(),
+        session: "1.0".to_owned(),
         preview,
         reasons: vec![EVIL.to_owned()],
         approvals: vec!["carol (dba)".to_owned()],

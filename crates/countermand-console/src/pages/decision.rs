@@ -1,0 +1,293 @@
+//! One change: what a reviewer reads before they decide, and anyone afterwards.
+
+use super::{Frame, Line, html};
+use crate::api::numbered;
+use crate::picture;
+use crate::problem::Trouble;
+use crate::radius::{self, Row};
+use crate::reader::Reader;
+use crate::text::{Listing, Markup, Text, When, count, digits, length, listing};
+use askama::Template;
+use axum::extract::Path;
+use axum::response::Response;
+use countermand_core::radius::{Reversibility, human_bytes};
+use countermand_engine::control::{ChangeLine, ChangeView};
+use countermand_engine::explain::Explanation;
+use jiff::Timestamp;
+
+/// So many others of the agent's are shown here; its own page has more.
+const OTHERS: usize = 8;
+
+/// A rule that holds it.
+struct Rule {
+    policy: Text,
+    reason: Text,
+    from: Text,
+    remedy: Option<Text>,
+}
+
+/// One kind of evidence that it lacks.
+struct Step {
+    missing: Text,
+    from: String,
+    mine: bool,
+}
+
+/// A command to be run where the reader's key is.
+struct Act {
+    words: &'static str,
+    command: String,
+}
+
+struct Lock {
+    object: Text,
+    mode: Text,
+    blocks: Text,
+    millis: String,
+}
+
+struct Past {
+    at: When,
+    words: Text,
+}
+
+/// Words of a fact, and whether they are good news.
+struct Fact {
+    good: bool,
+    words: Vec<Text>,
+}
+
+#[derive(Template)]
+#[template(path = "decision.html")]
+struct Page {
+    frame: Frame,
+    line: Line,
+    version: u64,
+    adopted: Option<String>,
+    own: bool,
+    environment: String,
+    session: Text,
+    said: Text,
+    payload: Listing,
+    kind: Text,
+    identity: String,
+    digest: String,
+    rows: String,
+    bytes: String,
+    objects: String,
+    picture: Markup,
+    table: Vec<Row>,
+    rehearsed: bool,
+    signed: bool,
+    locks: Vec<Lock>,
+    unavailable: bool,
+    reads: Vec<Text>,
+    way_back: Fact,
+    rehearsal: Fact,
+    rules: Vec<Rule>,
+    ways: Vec<Vec<Step>>,
+    notes: Vec<Text>,
+    approvals: Vec<Text>,
+    cools: Option<When>,
+    acts: Vec<Act>,
+    /// Who looks cannot approve it, and why.
+    not_you: Option<&'static str>,
+    ended: Option<Text>,
+    outcome: Vec<Text>,
+    others: Vec<Line>,
+    tally: Vec<(String, usize)>,
+    history: Vec<Past>,
+}
+
+/// `GET /changes/N`
+pub(crate) async fn page(reader: Reader, Path(number): Path<String>) -> Result<Response, Trouble> {
+    let (change, explanation) = reader.explained(numbered(&number)?).await?;
+    let status = reader.status().await?;
+    let others = reader.beside(&change.line).await?;
+    let title = format!("Change {} {}", change.line.number, change.line.state);
+    let frame = Frame::of(&reader, &status, "changes", title);
+    let own = reader.human().as_str();
+    html(&build(frame, &change, &explanation, &others, own, status.now))
+}
+
+fn build(
+    frame: Frame,
+    change: &ChangeView,
+    explanation: &Explanation,
+    others: &[ChangeLine],
+    reader: &str,
+    now: Timestamp,
+) -> Page {
+    let (line, preview) = (&change.line, &change.preview);
+    let table = radius::rows(preview, change.rehearsed.as_ref());
+    let objects = preview.radius.nodes.len() as u64;
+    let lock = |lock: &countermand_core::radius::Lock| Lock {
+        object: Text::of(lock.object.to_string()),
+        mode: Text::of(&lock.mode),
+        blocks: Text::of(&lock.blocks),
+        millis: digits(lock.millis),
+    };
+    let past = |(at, words): &(Timestamp, String)| Past {
+        at: When::seen_from(*at, now),
+        words: Text::of(words),
+    };
+    Page {
+        frame,
+        line: Line::of(line, now),
+        version: change.version,
+        adopted: line.adopted.as_ref().map(ToString::to_string),
+        own: line.agent.human().is_some(),
+        environment: change.environment.to_string(),
+        session: Text::of(&change.session),
+        said: Text::of(&change.said),
+        payload: listing(&change.payload),
+        kind: Text::of(&change.kind),
+        identity: change.identity().to_string(),
+        digest: preview.identity.payload.to_string(),
+        rows: count(preview.radius.rows(), "row"),
+        bytes: human_bytes(preview.radius.bytes()),
+        objects: count(objects, "object"),
+        picture: picture::draw(&preview.radius),
+        signed: table.iter().any(|row| !row.limit.is_empty()),
+        table,
+        rehearsed: change.rehearsed.is_some(),
+        locks: preview.radius.locks.iter().map(lock).collect(),
+        unavailable: preview.unavailable,
+        reads: Text::each(preview.identity.reads.keys()),
+        way_back: way_back(change),
+        rehearsal: rehearsal(change),
+        rules: rules(explanation),
+        ways: ways(explanation, reader),
+        notes: Text::each(&explanation.notes),
+        approvals: Text::each(&change.approvals),
+        cools: change.cools_until.map(|until| When::seen_from(until, now)),
+        acts: acts(line),
+        not_you: not_you(line, explanation, reader),
+        ended: change.ended.as_ref().map(Text::of),
+        outcome: outcome(change),
+        others: others.iter().take(OTHERS).map(|other| Line::of(other, now)).collect(),
+        tally: tally(others),
+        history: change.history.iter().rev().map(past).collect(),
+    }
+}
+
+/// Whether, from what, and how fast it can be taken back.
+fn way_back(change: &ChangeView) -> Fact {
+    let estimates = &change.preview.estimates;
+    let restorable = change.preview.reversibility == Reversibility::Restorable;
+    let mut words = vec![change.preview.reversibility.to_string()];
+    if !restorable {
+        return Fact { good: false, words: Text::each(words) };
+    }
+    match (&change.restore_point, &change.trial) {
+        (Some(point), _) => words.push(format!(
+            "kept in {}: {}, {}, read back",
+            point.folder,
+            count(point.tables.len() as u64, "table"),
+            human_bytes(point.bytes)
+        )),
+        (None, Some(trial)) => words.push(format!(
+            "tried and read back: {}, {}, in {} ms ({})",
+            count(trial.tables.len() as u64, "table"),
+            human_bytes(trial.bytes),
+            digits(trial.millis),
+            trial.folder
+        )),
+        (None, None) => words.push("no restore point was tried yet".to_owned()),
+    }
+    words.push(format!("taking it back takes about {}", length(estimates.recovery_seconds)));
+    let proven = change.restore_point.is_some() || change.trial.is_some();
+    Fact { good: proven, words: Text::each(words) }
+}
+
+/// What the engine saw in staging, beside what was measured here.
+fn rehearsal(change: &ChangeView) -> Fact {
+    let mut words = vec![change.rehearsal.clone()];
+    if let Some(counts) = &change.rehearsed {
+        let there = counts.values().fold(0, |sum: u64, rows| sum.saturating_add(*rows));
+        let here = change.preview.radius.rows();
+        words.push(format!("{} there, {} here", count(there, "row"), digits(here)));
+    }
+    Fact { good: change.rehearsed.is_some(), words: Text::each(words) }
+}
+
+fn rules(explanation: &Explanation) -> Vec<Rule> {
+    let rules = explanation.rules.iter().map(|rule| Rule {
+        policy: Text::of(&rule.policy),
+        reason: Text::of(&rule.reason),
+        from: Text::of(&rule.from),
+        remedy: rule.remedy.as_ref().map(Text::of),
+    });
+    rules.collect()
+}
+
+fn ways(explanation: &Explanation, reader: &str) -> Vec<Vec<Step>> {
+    let step = |step: &countermand_engine::explain::Step| Step {
+        missing: Text::of(&step.missing),
+        from: Text::of(step.from.join(", ")).to_string(),
+        mine: step.from.iter().any(|name| name == reader),
+    };
+    explanation.ways.iter().map(|way| way.iter().map(step).collect()).collect()
+}
+
+/// What can be done, in the order in which it should come to mind: what stops first.
+fn acts(line: &ChangeLine) -> Vec<Act> {
+    let number = line.number;
+    let act = |words, command| Act { words, command };
+    match line.state.as_str() {
+        "held" => vec![
+            act("Reject", format!("countermand reject {number} --reason \"…\" --key KEY")),
+            act("Approve", format!("countermand approve {number} --key KEY")),
+        ],
+        "forbidden" => vec![
+            act("Reject", format!("countermand reject {number} --reason \"…\" --key KEY")),
+            act("Adopt", format!("countermand adopt {number} --key KEY")),
+        ],
+        "unsigned" => vec![
+            act("Withdraw", format!("countermand changes withdraw {number}")),
+            act("Sign", format!("countermand adopt {number} --key KEY")),
+        ],
+        "executed" => vec![
+            act("See what taking it back does", format!("countermand restore {number} --plan")),
+            act("Take it back", format!("countermand restore {number} --key KEY")),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn not_you(line: &ChangeLine, explanation: &Explanation, reader: &str) -> Option<&'static str> {
+    if line.state != "held" {
+        return None;
+    }
+    let could =
+        explanation.ways.iter().flatten().any(|step| step.from.iter().any(|it| it == reader));
+    match (could, line.sponsor.as_str() == reader) {
+        (true, _) => None,
+        (false, true) => Some("It is your own agent's: somebody else approves it."),
+        (false, false) => Some("Your approval is not what it lacks."),
+    }
+}
+
+fn outcome(change: &ChangeView) -> Vec<Text> {
+    let Some(outcome) = &change.outcome else { return Vec::new() };
+    let said = format!("the target said: {}", outcome.said.join(", "));
+    let rows =
+        outcome.measured.iter().map(|(table, rows)| format!("{} in {table}", count(*rows, "row")));
+    Text::each(std::iter::once(said).chain(rows.take(20)))
+}
+
+/// How often which end came of the agent's other changes.
+fn tally(others: &[ChangeLine]) -> Vec<(String, usize)> {
+    let mut tally: Vec<(String, usize)> = Vec::new();
+    for other in others {
+        match tally.iter_mut().find(|(state, _)| *state == other.state) {
+            Some((_, count)) => *count += 1,
+            None => tally.push((other.state.clone(), 1)),
+        }
+    }
+    tally.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    tally
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The right to read: a value that only a login makes, and the one way to the engine.
+//!
+//! It asks and does nothing else: no handler, however wrong, can have it stop, sign or let happen
+//! anything.
+
+use crate::login::{self, Logins, Session};
+use crate::problem::Trouble;
+use crate::route::App;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use countermand_core::digest::Digest;
+use countermand_core::name::{AgentName, HumanName};
+use countermand_core::request::ChangeNumber;
+use countermand_engine::control::{
+    AgentLine, AgentReport, ChangeLine, ChangeView, Command, ConfigurationView, LedgerEntry, Reply,
+    StandingLine, Status,
+};
+use countermand_engine::explain::Explanation;
+use countermand_engine::{Engine, Peer};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// Of so many of an agent's latest changes others are told beside one.
+const BESIDE: u64 = 100;
+
+/// A human who is logged in, and may read.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    session: Session,
+    token: Digest,
+    logins: Arc<Logins>,
+    engine: Engine,
+}
+
+impl Reader {
+    /// Whose cookie this is, if anybody's.
+    pub(crate) fn of(app: &App, cookie: &str) -> Option<Reader> {
+        let token = login::name_of(cookie);
+        let session = app.logins.session(&token, app.engine.clock().now())?;
+        let (logins, engine) = (app.logins.clone(), app.engine.clone());
+        Some(Reader { session, token, logins, engine })
+    }
+
+    pub(crate) fn human(&self) -> &HumanName {
+        &self.session.human
+    }
+
+    /// Whether the session has not ended since.
+    pub(crate) fn still_reads(&self) -> bool {
+        self.logins.session(&self.token, self.now()).is_some()
+    }
+
+    /// When this session ends.
+    pub(crate) fn until(&self) -> Timestamp {
+        self.session.until
+    }
+
+    /// The ledger's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.engine.clock().now()
+    }
+
+    /// For [`crate::live`], which asks when, never what.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    async fn ask(&self, command: Command) -> Result<Reply, Trouble> {
+        // Nothing that is asked here is recorded with a peer.
+        let nobody = Peer { uid: u32::MAX, pid: None };
+        match self.engine.control(command, nobody).await {
+            Reply::Refused { why } => Err(Trouble::Refused(why)),
+            reply => Ok(reply),
+        }
+    }
+
+    pub(crate) async fn status(&self) -> Result<Status, Trouble> {
+        match self.ask(Command::Status).await? {
+            Reply::Status(status) => Ok(status),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    pub(crate) async fn changes(&self, open: bool) -> Result<Vec<ChangeLine>, Trouble> {
+        match self.ask(Command::Changes { open }).await? {
+            Reply::Changes { changes } => Ok(changes),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    pub(crate) async fn change(&self, number: ChangeNumber) -> Result<Box<ChangeView>, Trouble> {
+        self.change_is_there(number)?;
+        match self.ask(Command::Show { change: number }).await? {
+            Reply::Change(change) => Ok(change),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    /// A change with why it is as it is.
+    pub(crate) async fn explained(
+        &self,
+        number: ChangeNumber,
+    ) -> Result<(ChangeView, Explanation), Trouble> {
+        self.change_is_there(number)?;
+        let engine = self.engine.clone();
+        let found = tokio::task::spawn_blocking(move || engine.explained(number)).await;
+        let found = found.map_err(|_| Trouble::Unexpected)?;
+        found.map_err(|error| Trouble::Refused(error.to_string()))
+    }
+
+    /// The latest other changes of the agent that asked for this one.
+    pub(crate) async fn beside(&self, change: &ChangeLine) -> Result<Vec<ChangeLine>, Trouble> {
+        let (engine, agent, number) = (self.engine.clone(), change.agent.clone(), change.number);
+        let found =
+            tokio::task::spawn_blocking(move || engine.beside(&agent, number, BESIDE)).await;
+        let found = found.map_err(|_| Trouble::Unexpected)?;
+        found.map_err(|error| Trouble::Refused(error.to_string()))
+    }
+
+    fn change_is_there(&self, number: ChangeNumber) -> Result<(), Trouble> {
+        let there = self.engine.version_of(number);
+        there.map(drop).map_err(|_| Trouble::Missing(format!("there is no change {number}")))
+    }
+
+    pub(crate) async fn agents(&self) -> Result<Vec<AgentLine>, Trouble> {
+        match self.ask(Command::Agents).await? {
+            Reply::Agents { agents } => Ok(agents),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    pub(crate) async fn report(
+        &self,
+        agent: AgentName,
+        since: Timestamp,
+    ) -> Result<Option<AgentReport>, Trouble> {
+        match self.ask(Command::AgentReport { agent: Some(agent), since }).await? {
+            Reply::AgentReports { agents } => Ok(agents.into_iter().next()),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    pub(crate) async fn standings(&self) -> Result<Vec<StandingLine>, Trouble> {
+        match self.ask(Command::Standings).await? {
+            Reply::Standings { standings } => Ok(standings),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    /// What is in force, and what waits.
+    pub(crate) async fn configurations(
+        &self,
+    ) -> Result<[Option<Box<ConfigurationView>>; 2], Trouble> {
+        match self.ask(Command::Configurations).await? {
+            Reply::Configurations { in_force, waiting } => Ok([in_force, waiting]),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    /// Entries, and how many there are in all.
+    pub(crate) async fn ledger(
+        &self,
+        from: u64,
+        limit: u64,
+    ) -> Result<(Vec<LedgerEntry>, u64), Trouble> {
+        match self.ask(Command::Ledger { from, limit }).await? {
+            Reply::Ledger { entries, size } => Ok((entries, size)),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+}
+
+/// Only the guard puts one into a request: a handler that takes one answers no stranger.
+impl FromRequestParts<App> for Reader {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Reader, Trouble> {
+        parts.extensions.get::<Reader>().cloned().ok_or(Trouble::Stranger)
+    }
+}

@@ -1,0 +1,99 @@
+//! Every address there is, with who may call it.
+
+use crate::login::Logins;
+use crate::{api, assets, guard, live, pages};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, any, get, post};
+use countermand_engine::Engine;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A form's body, in bytes.
+const LARGEST_BODY: usize = 4096;
+
+/// Who may call an address. What is signed in a browser will need a third.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Everybody: nothing of the installation is in the answer.
+    Anyone,
+    /// A human who is logged in. The handler takes a [`crate::reader::Reader`].
+    Reader,
+}
+
+/// One address.
+pub(crate) struct Route {
+    /// As axum writes it.
+    pub(crate) path: &'static str,
+    pub(crate) caller: Caller,
+    handlers: fn() -> MethodRouter<App>,
+}
+
+const fn open(path: &'static str, handlers: fn() -> MethodRouter<App>) -> Route {
+    Route { path, caller: Caller::Anyone, handlers }
+}
+
+const fn read(path: &'static str, handlers: fn() -> MethodRouter<App>) -> Route {
+    Route { path, caller: Caller::Reader, handlers }
+}
+
+/// All of them. [`router`] knows no other.
+pub(crate) const ROUTES: &[Route] = &[
+    open("/enter", || get(pages::enter::form).post(pages::enter::enter)),
+    open("/leave", || post(pages::enter::leave)),
+    open("/assets/console.css", || get(assets::style)),
+    open("/assets/console.js", || get(assets::script)),
+    open("/assets/icon.svg", || get(assets::icon)),
+    read("/", || get(pages::queue::page)),
+    read("/changes", || get(pages::changes::page)),
+    read("/changes/{number}", || get(pages::decision::page)),
+    read("/agents", || get(pages::agents::page)),
+    read("/agents/{agent}", || get(pages::agents::one)),
+    read("/targets", || get(pages::targets::page)),
+    read("/ledger", || get(pages::ledger::page)),
+    read("/status", || get(pages::status::page)),
+    read("/api/v1/changes", || get(api::changes)),
+    read("/api/v1/changes/{number}", || get(api::change)),
+    read("/api/v1/status", || get(api::status)),
+    read("/api/v1/events", || get(live::events)),
+];
+
+/// What handlers know.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) engine: Engine,
+    pub(crate) logins: Arc<Logins>,
+    /// The names that this server goes by.
+    pub(crate) names: Arc<[String]>,
+    pub(crate) tls: bool,
+    /// Turns true when the gateway stops.
+    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) streams: Arc<tokio::sync::Semaphore>,
+}
+
+impl App {
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// `__Host-`: the browser takes it from this server alone, over TLS.
+    pub(crate) fn cookie_name(&self) -> &'static str {
+        if self.tls { "__Host-countermand" } else { "countermand" }
+    }
+}
+
+/// The table as a service.
+pub(crate) fn router(app: App) -> Router {
+    let guarded = |caller| from_fn_with_state((app.clone(), caller), guard::one_route);
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router.route(route.path, (route.handlers)().layer(guarded(route.caller)));
+    }
+    let elsewhere = any(pages::missing).layer(guarded(Caller::Reader));
+    router
+        .fallback_service(elsewhere.with_state(app.clone()))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn_with_state(app.clone(), guard::every_request))
+        .with_state(app)
+}

@@ -1,0 +1,226 @@
+//! The socket, TLS, and one task for each connection.
+
+use crate::login::{Links, Logins};
+use crate::route::{App, router};
+use axum::Router;
+use countermand_engine::Engine;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// Connections at the same time.
+const MOST_CONNECTIONS: usize = 128;
+/// Event streams at the same time.
+const MOST_STREAMS: usize = 32;
+/// A handshake, and a request's head, must be whole by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What still answers when the gateway stops may go on for so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Where the console listens, and as what.
+#[derive(Clone, Debug)]
+pub struct ConsoleConfig {
+    /// The address.
+    pub listen: SocketAddr,
+    /// Its certificate. None is possible on loopback only.
+    pub tls: Option<Certificate>,
+    /// The name it is reached by, where that is not this machine's own `localhost`.
+    pub name: Option<String>,
+}
+
+/// A certificate chain and its key, both PEM files.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The chain.
+    pub chain: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// Why the console does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// Other machines could read along.
+    #[error("the console does not listen at `{0}` without TLS: give it a certificate, or loopback")]
+    Bare(SocketAddr),
+    /// Nobody could tell its own name from another's.
+    #[error("the console does not listen at `{0}` without its `name`: say how it is reached")]
+    Nameless(SocketAddr),
+    /// The address cannot be taken.
+    #[error("the console cannot listen at `{address}`: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The certificate is none.
+    #[error("cannot use the console's certificate `{}`: {why}", path.display())]
+    Certificate {
+        /// Its file.
+        path: PathBuf,
+        /// In words.
+        why: String,
+    },
+}
+
+/// A console that has its address and serves nobody yet.
+pub struct Console {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    names: Vec<String>,
+    engine: Engine,
+    logins: Arc<Logins>,
+}
+
+impl Console {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// [`ConsoleError`].
+    pub async fn bind(config: ConsoleConfig, engine: Engine) -> Result<Console, ConsoleError> {
+        let ConsoleConfig { listen, tls, name } = config;
+        let here = listen.ip().is_loopback();
+        if tls.is_none() && !here {
+            return Err(ConsoleError::Bare(listen));
+        }
+        if name.is_none() && !here {
+            return Err(ConsoleError::Nameless(listen));
+        }
+        let local = || ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
+        let names = name.map_or_else(local, |name| vec![name]);
+        let tls = tls.map(|certificate| certificate.load()).transpose()?;
+        let refused = |source| ConsoleError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Console { listener, address, tls, names, engine, logins: Arc::default() })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What makes links into it.
+    pub fn links(&self) -> Links {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Links {
+            logins: self.logins.clone(),
+            clock: self.engine.clock().clone(),
+            origin: format!("{scheme}://{}:{}", self.names[0], self.address.port()),
+        }
+    }
+
+    /// Serves until `stop` turns true, then lets answers end.
+    pub async fn serve(self, stop: watch::Receiver<bool>) {
+        let app = App {
+            engine: self.engine,
+            logins: self.logins,
+            names: self.names.into(),
+            tls: self.tls.is_some(),
+            stop: stop.clone(),
+            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+        };
+        let (router, room) = (router(app), Arc::new(Semaphore::new(MOST_CONNECTIONS)));
+        let mut open = JoinSet::new();
+        let mut stopped = stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => break,
+                Some(_) = open.join_next() => continue,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    // One too many is hung up on: others must not wait behind it.
+                    let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+                    let attended = attend(stream, self.tls.clone(), router.clone(), stop.clone());
+                    open.spawn(async move {
+                        let _place = place;
+                        attended.await;
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the console could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        let ended = async { while open.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_ANSWERS, ended).await;
+    }
+}
+
+async fn attend(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return converse(stream, router, stop).await };
+    match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake with the console failed"),
+        Err(_) => tracing::debug!("a handshake with the console took too long"),
+    }
+}
+
+async fn converse<S>(stream: S, router: Router, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let told_to_stop = async { stop.wait_for(|stop| *stop).await.map(|_| ()) };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = told_to_stop => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the console ended");
+    }
+}
+
+impl Certificate {
+    fn load(&self) -> Result<TlsAcceptor, ConsoleError> {
+        let fail =
+            |path: &PathBuf, why: String| ConsoleError::Certificate { path: path.clone(), why };
+        let chain = CertificateDer::pem_file_iter(&self.chain)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| fail(&self.chain, error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|error| fail(&self.key, error.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| fail(&self.chain, error.to_string()))?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|error| fail(&self.chain, error.to_string()))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}

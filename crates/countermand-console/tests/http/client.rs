@@ -1,0 +1,120 @@
+//! A console that serves, and a client that says exactly what it is told to.
+
+use crate::world::World;
+use countermand_console::{Console, ConsoleConfig, Links};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// A world with a console.
+pub(crate) struct Served {
+    pub(crate) world: World,
+    pub(crate) links: Links,
+    pub(crate) port: u16,
+    stop: watch::Sender<bool>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+
+    /// The cookie that it sets, as a browser sends it back.
+    pub(crate) fn cookie(&self) -> String {
+        self.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    }
+}
+
+impl Served {
+    pub(crate) async fn new() -> Served {
+        Served::over(World::new().await).await
+    }
+
+    pub(crate) async fn over(world: World) -> Served {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let config = ConsoleConfig { listen, tls: None, name: None };
+        let console = Console::bind(config, world.engine.clone()).await.unwrap();
+        let (port, links) = (console.address().port(), console.links());
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(console.serve(stopped));
+        Served { world, links, port, stop }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+
+    /// Sends these bytes and reads until the server hangs up.
+    pub(crate) async fn raw(&self, request: &str) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).map_or(0, |status| status.parse().unwrap());
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// A request with these headers, under the server's own name.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Answer {
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            self.port,
+            body.len()
+        );
+        for header in headers {
+            request.push_str(header);
+            request.push_str("\r\n");
+        }
+        self.raw(&format!("{request}\r\n{body}")).await
+    }
+
+    /// Opens a page or an address of the API as whoever has this cookie.
+    pub(crate) async fn get(&self, path: &str, cookie: &str) -> Answer {
+        self.ask("GET", path, &[&format!("Cookie: {cookie}")], "").await
+    }
+
+    /// Spends a token, as the console's own page does.
+    pub(crate) async fn enter(&self, token: &str) -> Answer {
+        let origin = format!("Origin: {}", self.origin());
+        let form = "Content-Type: application/x-www-form-urlencoded";
+        self.ask("POST", "/enter", &[&origin, form], &format!("token={token}")).await
+    }
+
+    /// A link's token.
+    pub(crate) fn token(&self, human: &str) -> String {
+        let (link, _) = self.links.make(human.parse().unwrap());
+        link.split_once("/enter#").unwrap().1.to_owned()
+    }
+
+    /// The cookie of somebody who is logged in.
+    pub(crate) async fn login(&self, human: &str) -> String {
+        let answer = self.enter(&self.token(human)).await;
+        assert_eq!(answer.status, 303, "{answer:?}");
+        answer.cookie()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+}

@@ -1,0 +1,13 @@
+//! The console over real HTTP, before a real engine with a target in memory.
+
+#![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
+
+mod access;
+mod client;
+mod login;
+#[path = "../../../countermand-engine/tests/life/memory.rs"]
+mod memory;
+mod pages;
+#[expect(dead_code, reason = "the engine's own tests use the rest")]
+#[path = "../../../countermand-engine/tests/life/world.rs"]
+mod world;
