@@ -22,7 +22,7 @@ const DEEPEST: usize = 5;
 /// The radius of the largest and of the smallest disc.
 const DISC: (f64, f64) = (15.0, 4.0);
 /// Characters of a name. The table has it whole.
-const NAME: usize = 38;
+const NAME: usize = 32;
 
 /// Draws it. An empty radius is an empty picture.
 pub(crate) fn draw(radius: &BlastRadius) -> Markup {

@@ -142,14 +142,14 @@ struct Seen {
 impl Seen {
     fn notes(&self) -> Vec<String> {
         let notes = [
-            (self.hidden, "characters that nobody would see are written out"),
-            (self.lookalikes, "characters look like others and are marked with what they are"),
-            (self.foreign, "characters outside ASCII are underlined"),
-            (self.spaces, "wide gaps of spaces are said as a number"),
-            (self.blank, "lines in long runs of empty ones are said as a number"),
+            (self.hidden, "written out that nobody would see", "character"),
+            (self.lookalikes, "marked that looks like another", "character"),
+            (self.foreign, "underlined as not ASCII", "character"),
+            (self.spaces, "of spaces said as a number", "wide gap"),
+            (self.blank, "said as a number, in long runs of empty ones", "line"),
         ];
-        let found = notes.into_iter().filter(|(count, _)| *count > 0);
-        found.map(|(count, words)| format!("{} {words}", digits(count as u64))).collect()
+        let found = notes.into_iter().filter(|(number, ..)| *number > 0);
+        found.map(|(number, words, of)| format!("{} {words}", count(number as u64, of))).collect()
     }
 }
 

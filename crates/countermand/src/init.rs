@@ -218,6 +218,9 @@ mod tests {
             .replace("# limits", "limits")
             .replace("# disposable", "disposable")
             .replace("# [targets", "[targets")
+            .replace("# [console", "[console")
+            .replace("# listen", "listen")
+            .replace("# name", "name")
             .replace("# notify", "notify")
             .replace("# sql", "sql")
             .replace("# at_least", "at_least")
@@ -230,6 +233,8 @@ mod tests {
         assert!(placement.disposable && placement.object_tags.len() == 2);
         assert!(placement.notify.is_some() && placement.watch.len() == 1);
         assert!(config.door.tls.is_some());
+        let console = config.console.unwrap();
+        assert!(console.tls.is_some() && console.name.is_some());
     }
 
     #[test]

@@ -193,7 +193,8 @@ fn way_back(change: &ChangeView) -> Fact {
             digits(trial.millis),
             trial.folder
         )),
-        (None, None) => words.push("no restore point was tried yet".to_owned()),
+        // What is only hoped for does not stand first.
+        (None, None) => words.insert(0, "no restore point was tried yet".to_owned()),
     }
     words.push(format!("taking it back takes about {}", length(estimates.recovery_seconds)));
     let proven = change.restore_point.is_some() || change.trial.is_some();

@@ -211,3 +211,24 @@ fn alone_the_one_human_confirms() {
     assert!(config.installation.humans.len() == 1);
     assert!(config.installation.humans.values().all(|human| human.reviewer));
 }
+
+#[test]
+fn a_console_off_the_machine_needs_tls_and_its_name() {
+    let with = |said: &str| parse(&format!("{GOOD}\n[console]\n{said}\n"));
+    let local = with("").unwrap().console.unwrap();
+    assert_eq!(local.listen.to_string(), "127.0.0.1:6480");
+    assert_eq!(parse(GOOD).unwrap().console, None);
+    let tls = "tls = { certificate = \"a.pem\", key = \"b.pem\" }";
+    let whole = format!("listen = \"0.0.0.0:443\"\n{tls}\nname = \"gate.example.com\"");
+    assert_eq!(with(&whole).unwrap().console.unwrap().name.as_deref(), Some("gate.example.com"));
+    for (said, why) in [
+        ("listen = \"0.0.0.0:443\"\nname = \"gate.example.com\"", "in the open"),
+        (&format!("listen = \"0.0.0.0:443\"\n{tls}"), "add `name"),
+        ("name = \"https://gate\"", "the name alone"),
+        ("name = \"\"", "the name alone"),
+        ("port = 1", "unknown field"),
+    ] {
+        let error = with(said).unwrap_err().to_string();
+        assert!(error.contains(why), "{said}: {error}");
+    }
+}

@@ -8,6 +8,7 @@ mod authenticator;
 mod backup;
 mod cli;
 mod configure;
+mod console;
 mod doctor;
 mod elsewhere;
 mod gateway;
