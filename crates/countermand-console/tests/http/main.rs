@@ -8,6 +8,7 @@ mod login;
 #[path = "../../../countermand-engine/tests/life/memory.rs"]
 mod memory;
 mod pages;
+mod tls;
 #[expect(dead_code, reason = "the engine's own tests use the rest")]
 #[path = "../../../countermand-engine/tests/life/world.rs"]
 mod world;
