@@ -61,6 +61,8 @@ pub(crate) struct Line {
     missing: Vec<Text>,
     watch: Option<Text>,
     alone: bool,
+    /// Nothing is held in its target now.
+    observed: bool,
 }
 
 impl Line {
@@ -77,6 +79,7 @@ impl Line {
             missing: Text::each(&change.missing),
             watch: change.watch.as_ref().map(Text::of),
             alone: change.not_peer_reviewed,
+            observed: change.observed.is_some(),
         }
     }
 }

@@ -179,6 +179,11 @@ fn way_back(change: &ChangeView) -> Fact {
     if !restorable {
         return Fact { good: false, words: Text::each(words) };
     }
+    if change.preview.takes_nothing() {
+        words
+            .insert(0, "a restore does not remove what it makes; it takes nothing away".to_owned());
+        return Fact { good: false, words: Text::each(words) };
+    }
     match (&change.restore_point, &change.trial) {
         (Some(point), _) => words.push(format!(
             "kept in {}: {}, {}, read back",

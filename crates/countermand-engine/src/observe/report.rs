@@ -155,7 +155,7 @@ impl Engine {
         let mut report = seen.report(target, since, placement.limits);
         report.observed = observed;
         for example in report.groups.iter_mut().flat_map(|group| &mut group.examples) {
-            let beside = self.beside(example.entry)?;
+            let beside = self.text_of(example.entry)?;
             (example.words, example.text) = (beside.words, beside.text);
         }
         Ok(report)
@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// What lies beside an entry; nothing where it was erased.
-    fn beside(&self, entry: u64) -> Result<Beside, StoreError> {
+    fn text_of(&self, entry: u64) -> Result<Beside, StoreError> {
         let sealed = self.0.store.read(|rows| rows.text(entry, OBSERVED))?;
         let Some(sealed) = sealed else { return Ok(Beside::default()) };
         let open = SealedText::parse(sealed.as_bytes())

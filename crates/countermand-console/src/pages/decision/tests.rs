@@ -70,6 +70,7 @@ fn change(preview: Preview, evil: &str) -> ChangeView {
             missing: vec![evil.to_owned()],
             not_peer_reviewed: true,
             watch: Some(evil.to_owned()),
+            observed: None,
         },
         version: 3,
         environment: "production".parse().unwrap(),
