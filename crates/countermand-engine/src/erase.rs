@@ -192,17 +192,45 @@ impl Engine {
                     return no(own_words(&change, signer).replace("approves", "erases"));
                 }
             }
-            let sponsors = agents_in(&leaf).into_iter().filter_map(|agent| {
-                let authority = self.authority();
-                authority.agent_named(&agent).map(|row| row.sponsor.clone())
-            });
-            if sponsors.into_iter().any(|sponsor| sponsor == *signer) && !people.is_solo() {
+            if !people.is_solo() && self.concerns(&leaf, signer)? {
                 return no(format!(
-                    "`{signer}` is the sponsor of an agent in entry {index}: another human erases it"
+                    "entry {index} is about an agent of `{signer}`, or may be: another human erases it"
                 ));
             }
         }
         Ok(())
+    }
+
+    /// Whether an entry is about an agent of this human: by whom it names as the sponsor, then or
+    /// now. An entry that names neither a sponsor nor an agent may be about anybody's.
+    fn concerns(&self, leaf: &Leaf, signer: &HumanName) -> Result<bool, ReviewError> {
+        let mut parts: Vec<Value> = vec![Value::Object(leaf.body().clone())];
+        let flowed = leaf.body().get("flowed").and_then(Value::as_array);
+        for part in flowed.into_iter().flatten() {
+            parts.push(part.clone());
+            // How something ended is about whoever meant to do it.
+            if let Some(intent) = part.get("intent").and_then(Value::as_u64) {
+                let line = self.0.store.read(|rows| rows.leaves(intent, 1))?.pop();
+                let intent = Leaf::parse(line.unwrap_or_default().as_bytes());
+                parts.push(intent.map_or(Value::Null, |leaf| Value::Object(leaf.body().clone())));
+            }
+        }
+        let named = |part: &Value, member: &str| {
+            part.get(member).and_then(Value::as_str).map(str::to_owned)
+        };
+        let (mut anybody, authority) = (true, self.authority());
+        for part in &parts {
+            let sponsor = named(part, "sponsor");
+            let agent = named(part, "agent");
+            anybody &= sponsor.is_none() && agent.is_none();
+            let now = agent
+                .and_then(|agent| authority.agent_named(&agent).map(|row| row.sponsor.to_string()));
+            if sponsor.into_iter().chain(now).any(|sponsor| sponsor == signer.as_str()) {
+                return Ok(true);
+            }
+        }
+        let sponsors_any = authority.agents().any(|row| row.sponsor == *signer);
+        Ok(anybody && sponsors_any && leaf.body().get("change").is_none())
     }
 
     /// Erases what a signed statement names.
@@ -299,13 +327,6 @@ fn change_of(rows: &Rows<'_>, leaf: &Leaf) -> Result<Option<Change>, StoreError>
     }
     let number = leaf.body().get("change").and_then(Value::as_u64);
     number.map(|number| rows.change(ChangeNumber(number))).transpose()
-}
-
-/// Agents that an entry of what flowed is about.
-fn agents_in(leaf: &Leaf) -> BTreeSet<String> {
-    let flowed = leaf.body().get("flowed").and_then(Value::as_array).into_iter().flatten();
-    let named = flowed.filter_map(|one| one.get("agent")).chain(leaf.body().get("agent"));
-    named.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn erasable(rows: &Rows<'_>, entries: &[u64]) -> Result<Texts, StoreError> {

@@ -273,7 +273,13 @@ impl Engine {
         if proposal.transactional {
             return Ok(unstopped.granting(proposal, act, would));
         }
-        // There is no commit to wait for: its intent is durable now.
+        // There is no commit to wait for: its intent is durable now, and nobody is asked again.
+        if let Some(why) = self.stops(&proposal.caller, &proposal.target) {
+            return Err(Refusal::Frozen { why });
+        }
+        if let Some(why) = self.0.disks.stops() {
+            return Err(Refusal::LowDisk { why });
+        }
         would.circuit = unstopped.circuit;
         let odd = Beyond::Odd { what: "it cannot run in a transaction".to_owned() };
         would.beyond(vec![odd]);

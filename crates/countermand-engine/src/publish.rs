@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Publisher {
     folder: PathBuf,
     state: Mutex<Published>,
+    /// The key at hand is one that the ledger has retired.
+    halted: AtomicBool,
 }
 
 /// What is in the files.
@@ -37,7 +40,12 @@ pub(crate) struct Published {
 
 impl Publisher {
     pub(crate) fn new(folder: PathBuf) -> Publisher {
-        Publisher { folder, state: Mutex::default() }
+        Publisher { folder, state: Mutex::default(), halted: AtomicBool::new(false) }
+    }
+
+    /// Signs nothing more before the next start, which finds the right key.
+    pub(crate) fn halt(&self) {
+        self.halted.store(true, Ordering::SeqCst);
     }
 
     /// Has the texts of these entries' segments written again with the next checkpoint.
@@ -81,6 +89,10 @@ impl Engine {
     fn write_files(&self) -> Result<(u64, String), StoreError> {
         let publisher = &self.0.publisher;
         let mut state = publisher.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if publisher.halted.load(Ordering::SeqCst) {
+            let why = "the key of checkpoints is not in its place: start the gateway anew";
+            return Err(StoreError::Refused(why.to_owned()));
+        }
         let Published { tree, written, outdated } = &mut *state;
         let lines = self.0.store.read(|rows| rows.leaves(tree.size(), u64::MAX))?;
         let folder = &publisher.folder;

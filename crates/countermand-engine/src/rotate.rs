@@ -109,6 +109,7 @@ impl Engine {
         let placed = home.put_in_place(which).and_then(|()| keys.reload(home));
         if let Err(error) = placed {
             self.0.freezer.sick("a key that was replaced is not in its place");
+            self.0.publisher.halt();
             return Err(unwritten(error));
         }
         Ok(index)

@@ -10,6 +10,7 @@ use crate::store::{FlowRow, StoreError};
 use crate::target::{KeptWrite, RestorePlan, Restored, TakeBack, Target};
 use countermand_core::name::{AgentName, TargetName};
 use countermand_core::statement::{Act, Statement};
+use countermand_ledger::leaf::Leaf;
 use countermand_ledger::text::SealedText;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -156,7 +157,11 @@ impl Engine {
         let flows = self.0.store.read(|rows| rows.flows(agent, target, since, until))?;
         let mut writes = Vec::new();
         for flow in flows {
-            if self.0.store.read(|rows| rows.text(flow.index, LOST))?.is_some() {
+            // Its digest stays, however long its words are kept.
+            let line = self.0.store.read(|rows| rows.leaves(flow.index, 1))?.pop();
+            let leaf = Leaf::parse(line.unwrap_or_default().as_bytes())
+                .map_err(|error| StoreError::Unreadable(error.to_string()))?;
+            if leaf.texts().contains_key(LOST) {
                 let (at, index) = (flow.at, flow.index);
                 let why = format!(
                     "the write at {at} was let through while its target was observed, and not all of \

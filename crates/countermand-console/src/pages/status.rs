@@ -50,7 +50,7 @@ pub(crate) async fn page(reader: Reader) -> Result<Response, Trouble> {
         format!("OBSERVED, NOTHING IS HELD in {} until {:.0}", line.target, line.until)
     });
     let checks = vec![
-        check("Held", Text::each(&observed.collect::<Vec<_>>()), "everything that must be"),
+        check("Held", Text::each(observed.collect::<Vec<_>>()), "everything that must be"),
         check("Frozen", Text::each(&status.frozen), "nothing: what may flow flows"),
         check("Disks", Text::each(&status.disk), "there is room"),
         check("Watches", Text::each(&status.watches), "none failed within a week"),

@@ -327,9 +327,6 @@ impl<G: Gate> Session<G> {
             }
             last = Some(measured);
         }
-        if let Some(last) = last.filter(|_| self.scales.observed) {
-            return Ok(Some((last, Seen::default())));
-        }
         let words = "cannot judge: its deferred triggers defer more each time they run";
         ran.error = Some(words.to_owned());
         self.fail(Said::error(CANNOT_JUDGE, words)).await?;

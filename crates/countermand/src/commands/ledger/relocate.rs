@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Runs `ledger move`.
@@ -24,6 +24,10 @@ pub(super) fn run(global: &Global, to: &Path, before: Moment) -> Result<Exit, Fa
     let before = before.seen_from(Timestamp::now(), &TimeZone::system()).map_err(Failure::usage)?;
     let to = std::path::absolute(to)?;
     DirBuilder::new().recursive(true).mode(0o700).create(to.join("segments"))?;
+    let ledger = config.installation.ledger.join("segments").canonicalize()?;
+    if to.join("segments").canonicalize()? == ledger {
+        return Err(Failure::usage("that is where the segments are: name another folder"));
+    }
     let mut moved = Vec::new();
     for name in sealed(&config.installation.ledger, before)? {
         relocate(&config.installation.ledger, &to, &name)?;
@@ -70,6 +74,13 @@ fn relocate(ledger: &Path, to: &Path, name: &str) -> Result<(), Failure> {
         write(&beside, &bytes)?;
         std::fs::rename(&beside, &there)?;
         File::open(to.join("segments"))?.sync_all()?;
+    }
+    let (one, other) = (std::fs::metadata(&from)?, std::fs::metadata(&there)?);
+    if (one.dev(), one.ino()) == (other.dev(), other.ino()) {
+        return Err(Failure::new(format!(
+            "`{}` is the same file: nothing was moved; name another folder",
+            there.display()
+        )));
     }
     if std::fs::read(&there)? != bytes {
         return Err(Failure::new(format!(
