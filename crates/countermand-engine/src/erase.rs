@@ -194,7 +194,8 @@ impl Engine {
             }
             if !people.is_solo() && self.concerns(&leaf, signer)? {
                 return no(format!(
-                    "entry {index} is about an agent of `{signer}`, or may be: another human erases it"
+                    "`{signer}` is the sponsor of an agent that entry {index} is about, or may be \
+                     about: another human erases it"
                 ));
             }
         }

@@ -449,7 +449,9 @@ mod tests {
             let at = at % line.len();
             line[at] ^= flip;
             if let Ok(text) = SealedText::parse(&line) {
-                prop_assert_eq!(text.open(&key(1)).unwrap_err(), TextError::Sealed);
+                // With another name of a key, too: the right one is not tried then.
+                let opened = TextKeys::new(key(1), Vec::new()).open(&text);
+                prop_assert!(opened.is_err());
             }
         }
 
