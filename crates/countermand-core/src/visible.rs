@@ -39,11 +39,11 @@ pub enum Stretch<'a> {
     Foreign(char),
     /// Outside ASCII, and easily taken for this.
     Lookalike(char, char),
-    /// Not visible, or changes what is: shown by its number, as by [`line`].
+    /// Not visible, or changes what is: shown by its number, as by [`line()`].
     Hidden(String),
 }
 
-/// The stretches of a line. What they show, put together, is what [`line`] shows.
+/// The stretches of a line. What they show, put together, is what [`line()`] shows.
 pub fn stretches(text: &str) -> impl Iterator<Item = Stretch<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
