@@ -9,6 +9,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 const TEMPLATE: &str = include_str!("init/countermand.toml");
 const SITE_POLICIES: &str = include_str!("init/site.cedar");
@@ -26,16 +27,59 @@ pub struct Answers {
     pub human: HumanName,
     /// Their key.
     pub key: PublicKey,
+    /// The others who review, with their keys.
+    pub others: Vec<(HumanName, PublicKey)>,
     /// Whether the target is production; otherwise staging.
     pub production: bool,
     /// What the target is called.
     pub target: TargetName,
-    /// Where its PostgreSQL is.
+    /// Where it is.
+    pub place: Place,
+    /// Where its changes are rehearsed.
+    pub partner: Option<Place>,
+}
+
+impl Answers {
+    /// Everybody, with their key.
+    fn people(&self) -> impl Iterator<Item = (&HumanName, &PublicKey)> {
+        let others = self.others.iter().map(|(human, key)| (human, key));
+        std::iter::once((&self.human, &self.key)).chain(others)
+    }
+
+    /// Every database, with what it is called here.
+    pub fn databases(&self) -> Vec<(String, &Place)> {
+        let target = (self.target.to_string(), &self.place);
+        let partner = self.partner.iter().map(|place| (partner_name(&self.target), place));
+        std::iter::once(target).chain(partner).collect()
+    }
+}
+
+/// Where a database is: `db.internal:5432/shop`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A name, an address, or the directory of a Unix socket.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Its database.
+    /// Its name there.
     pub database: String,
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Place, String> {
+        let says = || "say it as `db.internal:5432/shop`".to_owned();
+        // The directory of a socket has slashes of its own, an address of IPv6 colons.
+        let (server, database) = text.rsplit_once('/').ok_or_else(says)?;
+        let (host, port) = server.rsplit_once(':').ok_or_else(says)?;
+        let port = port.parse().map_err(|_| says())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() || database.is_empty() {
+            return Err(says());
+        }
+        Ok(Place { host: host.to_owned(), port, database: database.to_owned() })
+    }
 }
 
 /// What was made.
@@ -45,8 +89,8 @@ pub struct Made {
     pub config: PathBuf,
     /// The ledger's public key: what an auditor trusts.
     pub vkey: String,
-    /// The files that passwords go into: session, executor.
-    pub secrets: [PathBuf; 2],
+    /// The files that passwords go into: session and executor of each target.
+    pub secrets: Vec<PathBuf>,
 }
 
 /// Why no installation was made.
@@ -57,11 +101,16 @@ pub enum InitError {
     Exists(PathBuf),
     /// The key would never count.
     #[error(
-        "`{0}` is no key for production: only a security key counts there that verifies its user \
-         (PIN or fingerprint) and was made for this use. Make one with `{MAKE_KEY}`, or guard a \
-         staging database first (--staging)"
+        "the key of `{human}` (`{algorithm}`) is none for production: only a security key counts \
+         there that verifies its user (PIN or fingerprint) and was made for this use. Make one with \
+         `{MAKE_KEY}`, or guard a staging database first (--staging)"
     )]
-    Key(String),
+    Key {
+        /// Whose it is.
+        human: HumanName,
+        /// What it is.
+        algorithm: String,
+    },
     /// A file could not be made.
     #[error("cannot make `{}`: {source}", path.display())]
     File {
@@ -92,9 +141,12 @@ pub fn counts_in_production(key: &PublicKey) -> bool {
 /// # Errors
 /// [`InitError`]; what was there before is as it was.
 pub fn create(folder: &Path, answers: &Answers) -> Result<Made, InitError> {
-    if answers.production && !counts_in_production(&answers.key) {
-        let algorithm = answers.key.algorithm();
-        return Err(InitError::Key(algorithm.as_str().to_owned()));
+    let mut people = answers.people();
+    if let Some((human, key)) = people.find(|(_, key)| !counts_in_production(key))
+        && answers.production
+    {
+        let algorithm = key.algorithm().as_str().to_owned();
+        return Err(InitError::Key { human: human.clone(), algorithm });
     }
     let file = folder.join(FILE_NAME);
     if file.symlink_metadata().is_ok() {
@@ -116,28 +168,108 @@ pub fn create(folder: &Path, answers: &Answers) -> Result<Made, InitError> {
         }
     }
     write_new(&file, &text)?;
-    let secrets = secrets(&answers.target).map(|secret| folder.join(secret));
+    let secrets = answers.databases().into_iter().flat_map(|(target, _)| secrets(&target));
+    let secrets = secrets.map(|secret| folder.join(secret)).collect();
     Ok(Made { config: file, vkey, secrets })
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// What the database is called in which a target's changes are rehearsed.
+fn partner_name(target: &TargetName) -> String {
+    format!("{target}-staging")
+}
+
+fn other_people(answers: &Answers) -> String {
+    let table = |(human, key): &(HumanName, PublicKey)| {
+        let key = key.to_openssh().expect("a key that was read can be written");
+        format!("[people.{}]\nkeys = [{}]", quoted(human.as_str()), quoted(&key))
+    };
+    let example = "# [people.bob]\n# keys = [\"ssh-ed25519 AAAA… bob\"]";
+    tables(answers.others.iter().map(table), example)
+}
+
+fn other_reviewers(answers: &Answers) -> String {
+    let table = |(human, _): &(HumanName, PublicKey)| {
+        format!("[reviewers.{}]\ngroups = []", quoted(human.as_str()))
+    };
+    let example = "# [reviewers.bob]\n# groups = [\"dba\"]";
+    tables(answers.others.iter().map(table), example)
+}
+
+fn tables(tables: impl Iterator<Item = String>, example: &str) -> String {
+    let tables: Vec<String> = tables.collect();
+    if tables.is_empty() { example.to_owned() } else { tables.join("\n\n") }
+}
+
+fn targets(answers: &Answers) -> String {
+    let names: Vec<String> = answers.databases().iter().map(|(name, _)| quoted(name)).collect();
+    names.join(", ")
+}
+
+fn rehearsal(answers: &Answers) -> String {
+    match answers.partner {
+        Some(_) => quoted(&partner_name(&answers.target)),
+        None => quoted("none"),
+    }
+}
+
+/// The target in which changes are rehearsed. In one cluster with the other it needs role names of
+/// its own.
+fn partner(answers: &Answers) -> String {
+    let Some(place) = &answers.partner else { return String::new() };
+    let name = partner_name(&answers.target);
+    let key = quoted(&name);
+    let same = (&place.host, place.port) == (&answers.place.host, answers.place.port);
+    let roles = if same { "countermand_staging" } else { "countermand" };
+    let [session, executor] = secrets(&name).map(|secret| quoted(&secret));
+    format!(
+        "\n# Where its changes are rehearsed, and rolled back: it needs everything that they are about to
+# touch.
+[targets.{key}]
+kind = \"postgres\"
+environment = \"staging\"
+host = {}
+port = {}
+database = {}
+rehearsal = \"none\"
+
+[targets.{key}.session]
+user = \"{roles}_session\"
+secret = {{ file = {session} }}
+
+[targets.{key}.executor]
+user = \"{roles}_executor\"
+secret = {{ file = {executor} }}\n",
+        quoted(&place.host),
+        place.port,
+        quoted(&place.database),
+    )
 }
 
 /// The template with these answers in it.
 fn render(answers: &Answers) -> String {
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let environment = if answers.production { "production" } else { "staging" };
     let key = answers.key.to_openssh().expect("a key that was read can be written");
-    let [session, executor] = secrets(&answers.target);
+    let [session, executor] = secrets(answers.target.as_str());
     // A name may hold a dot, and a key with a dot must be quoted.
     let target_key = quoted(answers.target.as_str());
     let values = [
         ("@INSTALLATION@", quoted(answers.installation.as_str())),
         ("@HUMAN@", quoted(answers.human.as_str())),
         ("@KEY@", quoted(&key)),
-        ("@TARGET@", quoted(answers.target.as_str())),
         ("@TARGET_KEY@", target_key),
         ("@ENVIRONMENT@", quoted(environment)),
-        ("@HOST@", quoted(&answers.host)),
-        ("@PORT@", answers.port.to_string()),
-        ("@DATABASE@", quoted(&answers.database)),
+        ("@HOST@", quoted(&answers.place.host)),
+        ("@PORT@", answers.place.port.to_string()),
+        ("@DATABASE@", quoted(&answers.place.database)),
+        ("@OTHER_PEOPLE@", other_people(answers)),
+        ("@OTHER_REVIEWERS@", other_reviewers(answers)),
+        ("@TARGETS@", targets(answers)),
+        ("@REHEARSAL@", rehearsal(answers)),
+        ("@PARTNER@", partner(answers)),
         ("@SESSION_SECRET@", quoted(&session)),
         ("@EXECUTOR_SECRET@", quoted(&executor)),
     ];
@@ -156,7 +288,7 @@ fn render(answers: &Answers) -> String {
     text
 }
 
-fn secrets(target: &TargetName) -> [String; 2] {
+fn secrets(target: &str) -> [String; 2] {
     ["session", "executor"].map(|role| format!("secrets/{target}-{role}"))
 }
 
@@ -187,9 +319,9 @@ mod tests {
             key: PublicKey::from_openssh(PLAIN).unwrap(),
             production,
             target: "shop.db".parse().unwrap(),
-            host: "db.internal".to_owned(),
-            port: 5433,
-            database: "sh\"op@HUMAN@".to_owned(),
+            others: Vec::new(),
+            place: "db.internal:5433/sh\"op@HUMAN@".parse().unwrap(),
+            partner: None,
         }
     }
 
@@ -235,6 +367,37 @@ mod tests {
         assert!(config.door.tls.is_some());
         let console = config.console.unwrap();
         assert!(console.tls.is_some() && console.name.is_some());
+    }
+
+    #[test]
+    fn a_team_with_a_database_to_rehearse_in_is_a_configuration() {
+        let more =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHjk9iwAOsCDQWhBPwiAaT7t7qDWLqcBw8VSQbO5sDlO";
+        let team = Answers {
+            others: vec![("b.ob".parse().unwrap(), PublicKey::from_openssh(more).unwrap())],
+            partner: Some("db.internal:5433/shop".parse().unwrap()),
+            ..answers(false)
+        };
+        let text = render(&team);
+        let config = Config::parse(Path::new("countermand.toml"), &text).unwrap();
+        let installation = &config.installation;
+        assert!(installation.humans.len() == 2);
+        assert!(installation.humans.values().all(|human| human.reviewer));
+        let target = &installation.targets[&"shop.db".parse().unwrap()];
+        assert_eq!(target.partner.as_ref().map(|name| name.as_str()), Some("shop.db-staging"));
+        let users = config.targets.values().map(|target| &target.session.user);
+        let users: std::collections::BTreeSet<_> = users.collect();
+        assert_eq!(users.len(), 2, "two targets of one cluster have roles of their own");
+    }
+
+    #[test]
+    fn a_place_is_read_from_its_end() {
+        let place = |text: &str| text.parse::<Place>();
+        assert_eq!(place("/run/pg:5432/shop").unwrap().host, "/run/pg");
+        assert_eq!(place("[::1]:5432/shop").unwrap().host, "::1");
+        for wrong in ["shop", "db/shop", "db:x/shop", ":5432/shop", "db:5432/"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

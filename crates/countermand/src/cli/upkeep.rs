@@ -1,11 +1,13 @@
 //! The installation itself: making it, its policies, its ledger, its health.
 
 use super::{AtDoor, Signer};
+use crate::init::Place;
 use crate::moment::Moment;
 use clap::{Args, Subcommand, ValueEnum};
 use countermand_core::name::{AgentName, HumanName, InstallationName, TargetName};
 use countermand_core::statement::LedgerKey;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// `init`
 #[derive(Debug, Args)]
@@ -26,6 +28,9 @@ pub struct Init {
     /// Your public SSH key, a `.pub` file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Another human who reviews, with their public SSH key; once for each. They count at once
+    #[arg(long, value_name = "NAME=FILE")]
+    pub with: Vec<Colleague>,
     /// The target is production: only user-verified security keys count
     #[arg(long, conflicts_with = "staging")]
     pub production: bool,
@@ -44,6 +49,29 @@ pub struct Init {
     /// Its database
     #[arg(long, value_name = "NAME")]
     pub database: Option<String>,
+    /// The staging database of the same shape in which its changes are rehearsed. It becomes a target
+    /// of its own
+    #[arg(long, value_name = "HOST:PORT/DATABASE")]
+    pub rehearse_in: Option<Place>,
+}
+
+/// A human with the file of their public key: `bob=bob.pub`.
+#[derive(Clone, Debug)]
+pub struct Colleague {
+    /// Who.
+    pub human: HumanName,
+    /// Where their key is.
+    pub key: PathBuf,
+}
+
+impl FromStr for Colleague {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Colleague, String> {
+        let (human, key) = text.split_once('=').ok_or("say it as `bob=bob.pub`")?;
+        let human = human.parse().map_err(|error| format!("{error}"))?;
+        Ok(Colleague { human, key: key.into() })
+    }
 }
 
 /// `config`

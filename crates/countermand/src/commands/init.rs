@@ -5,7 +5,7 @@ mod postgres;
 use super::json;
 use crate::cli::{Global, Init, InitOf};
 use crate::exit::{Exit, Failure};
-use crate::init::{self, Answers, InitError, MAKE_KEY, Made};
+use crate::init::{self, Answers, InitError, MAKE_KEY, Made, Place};
 use crate::show::{Page, Tone};
 use crate::sign::ask;
 use ssh_key::PublicKey;
@@ -20,7 +20,9 @@ pub(super) fn run(global: &Global, arguments: Init) -> Result<Exit, Failure> {
     let folder = arguments.folder.clone();
     let answers = answers(arguments)?;
     let made = init::create(&folder, &answers).map_err(|error| match error {
-        InitError::Key(_) | InitError::Exists(_) | InitError::Config(_) => Failure::usage(error),
+        InitError::Key { .. } | InitError::Exists(_) | InitError::Config(_) => {
+            Failure::usage(error)
+        }
         InitError::File { .. } | InitError::Home(_) => Failure::new(error),
     })?;
     if global.json {
@@ -44,6 +46,8 @@ fn answers(given: Init) -> Result<Answers, Failure> {
     let user = std::env::var("USER").ok();
     let human = name(given.human, "--human", "Who are you", user)?;
     let key = read_key(given.key)?;
+    let others = given.with.iter().map(|other| Ok((other.human.clone(), public_key(&other.key)?)));
+    let others = others.collect::<Result<_, Failure>>()?;
     let production = environment(given.production, given.staging, &key)?;
     let word = if production { "production" } else { "staging" };
     let usual = Some(word.to_owned());
@@ -52,7 +56,9 @@ fn answers(given: Init) -> Result<Answers, Failure> {
     let database =
         given.database.map_or_else(|| text("--database", "Its database", "postgres"), Ok)?;
     let port = given.port.unwrap_or(5432);
-    Ok(Answers { installation, human, key, production, target, host, port, database })
+    let place = Place { host, port, database };
+    let partner = given.rehearse_in;
+    Ok(Answers { installation, human, key, others, production, target, place, partner })
 }
 
 /// A name: as given, as answered, or an error that names the option.
@@ -94,7 +100,11 @@ fn read_key(given: Option<PathBuf>) -> Result<PublicKey, Failure> {
         Some(path) => path,
         None => text("--key", "Where is your public SSH key", &usual_key())?.into(),
     };
-    PublicKey::read_openssh_file(&path).map_err(|error| {
+    public_key(&path)
+}
+
+fn public_key(path: &Path) -> Result<PublicKey, Failure> {
+    PublicKey::read_openssh_file(path).map_err(|error| {
         Failure::usage(format!("`{}` is not a public SSH key: {error}", path.display()))
     })
 }
@@ -140,15 +150,7 @@ fn next_steps(answers: &Answers, made: &Made) {
     page.quoted("The ledger's public key", "keep a copy elsewhere: auditors need it", &made.vkey);
     page.heading("Next");
     let config = shown(&made.config);
-    let database = &answers.database;
-    page.item("  1. ", &format!("Make the two roles of `{database}`; read the SQL first:"));
-    page.line(format!(
-        "       countermand --config {config} init postgres --make-secrets > roles.sql"
-    ));
-    page.line(format!("       psql -X -v ON_ERROR_STOP=1 -d {database} -f roles.sql"));
-    page.words(
-        "     Say --managed where you are no superuser, and --ask ROLE to fill in the owners.",
-    );
+    roles(&mut page, &config, answers);
     page.item("  2. ", &format!("countermand --config {config} doctor"));
     page.item("  3. ", &format!("countermand --config {config} serve"));
     let target = &answers.target;
@@ -159,10 +161,28 @@ fn next_steps(answers: &Answers, made: &Made) {
              --effects read,write,destroy --key KEY"
         ),
     );
-    if answers.production {
+    if answers.production && answers.others.is_empty() {
         page.words("Enrol a second human as soon as you can: until then nothing is peer-reviewed.");
     }
     page.print();
+}
+
+/// How the two roles of each database are made.
+fn roles(page: &mut Page, config: &str, answers: &Answers) {
+    page.item("  1. ", "Make the two roles of each database; read the SQL first:");
+    for (target, place) in answers.databases() {
+        page.line(format!(
+            "       countermand --config {config} init postgres {target} --make-secrets > \
+             {target}.sql"
+        ));
+        let Place { host, port, database } = place;
+        page.line(format!(
+            "       psql -X -v ON_ERROR_STOP=1 -h {host} -p {port} -d {database} -f {target}.sql"
+        ));
+    }
+    page.words(
+        "     Say --managed where you are no superuser, and --ask ROLE to fill in the owners.",
+    );
 }
 
 fn shown(path: &Path) -> String {
