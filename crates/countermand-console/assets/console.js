@@ -36,21 +36,39 @@ if (events) {
     news.querySelector("span").textContent = words;
     news.querySelector("a").href = location.href;
   };
-  const source = new EventSource(events);
-  source.addEventListener("changes", (event) => {
-    const moved = JSON.parse(event.data);
-    const one = moved.length === 1 ? moved[0] : null;
+  const stale = "This page does not hear from the gateway and may be out of date.";
+  let source = null;
+  let silent = null;
+  const listen = () => {
+    source = new EventSource(events);
+    source.addEventListener("open", () => clearTimeout(silent));
+    source.addEventListener("error", () => {
+      clearTimeout(silent);
+      silent = setTimeout(() => say(stale), source.readyState === EventSource.CLOSED ? 0 : 10000);
+    });
+    source.addEventListener("changes", moved);
+  };
+  // A browser opens few connections to one server: a page that nobody sees gives its own back.
+  document.addEventListener("visibilitychange", () => {
+    source.close();
+    clearTimeout(silent);
+    if (!document.hidden) {
+      listen();
+      if (!events.includes("seen=")) {
+        say("What moved while this page was out of sight is not on it.");
+      }
+    }
+  });
+  const moved = (event) => {
+    const changes = JSON.parse(event.data);
+    const one = changes.length === 1 ? changes[0] : null;
     if (one && one.state) {
       say(`Change ${one.number} is ${one.state}${one.last ? `: ${one.last}` : ""}.`);
     } else {
-      say(moved.length > 1 ? `${moved.length} changes have moved.` : "Something has moved.");
+      say(changes.length > 1 ? `${changes.length} changes have moved.` : "Something has moved.");
     }
-  });
-  source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) {
-      say("This page no longer hears from the gateway.");
-    }
-  });
+  };
+  listen();
   document.querySelector(".news a").addEventListener("click", (event) => {
     event.preventDefault();
     location.reload();

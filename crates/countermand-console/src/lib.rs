@@ -11,6 +11,7 @@ mod guard;
 mod live;
 mod login;
 mod pages;
+mod patient;
 mod picture;
 mod problem;
 mod radius;

@@ -84,12 +84,14 @@ fn put(svg: &mut Markup, row: usize, thing: &Thing, most: &Scale) {
         ));
     }
     let from = x + 24;
-    svg.put(format_args!("<text x=\"{from}\" y=\"{}\"><tspan class=\"name\">", y - 3));
+    svg.put(format_args!("<text x=\"{from}\" y=\"{}\">", y - 3));
+    // Before the name, which may be cut off where there is little room.
+    if thing.critical {
+        svg.put("<tspan class=\"critical\">⚑ critical </tspan>");
+    }
+    svg.put("<tspan class=\"name\">");
     svg.text(&thing.name.cut(NAME));
     svg.put("</tspan>");
-    if thing.critical {
-        svg.put("<tspan class=\"critical\" dx=\"8\">⚑ critical</tspan>");
-    }
     svg.put(format_args!("</text><text x=\"{from}\" y=\"{}\" class=\"more\">", y + 14));
     svg.text(&words(thing));
     svg.put("</text>");

@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) rows: String,
     /// The most that is signed for.
     pub(crate) limit: String,
+    /// The rehearsal changed it, and nobody signs for it.
+    pub(crate) unsigned: bool,
     /// What the rehearsal lost or changed in the partner.
     pub(crate) rehearsed: String,
     pub(crate) bytes: String,
@@ -57,6 +59,7 @@ pub(crate) fn rows(preview: &Preview, rehearsed: Option<&Counts>) -> Vec<Row> {
                 .collect::<Vec<_>>()
                 .join(", "),
             rows: node.rows.map(digits).unwrap_or_default(),
+            unsigned: false,
             limit: limit.map(|limit| digits(limit.limit)).unwrap_or_default(),
             rehearsed: seen.map(digits).unwrap_or_default(),
             bytes: node.bytes.map(human_bytes).unwrap_or_default(),
@@ -72,6 +75,7 @@ pub(crate) fn rows(preview: &Preview, rehearsed: Option<&Counts>) -> Vec<Row> {
             critical: false,
             tags: String::new(),
             rows: digits(limit.measured),
+            unsigned: false,
             limit: digits(limit.limit),
             rehearsed: rehearsed
                 .map(|counts| digits(counts.get(table).copied().unwrap_or(0)))
@@ -80,7 +84,29 @@ pub(crate) fn rows(preview: &Preview, rehearsed: Option<&Counts>) -> Vec<Row> {
             why: Text::of(""),
         }
     }));
+    rows.extend(unsigned(preview, rehearsed));
     rows
+}
+
+/// Tables that the rehearsal changed and that have no ceiling: the gravest that it can tell.
+fn unsigned(preview: &Preview, rehearsed: Option<&Counts>) -> Vec<Row> {
+    let signed = |table: &String| preview.ceiling.rows.contains_key(table);
+    let more = rehearsed.into_iter().flatten().filter(|(table, rows)| **rows > 0 && !signed(table));
+    let row = |(table, rows): (&String, &u64)| Row {
+        kind: Text::of("table"),
+        name: Text::of(table),
+        named: false,
+        fate: "changed",
+        critical: false,
+        tags: String::new(),
+        rows: String::new(),
+        limit: digits(0),
+        unsigned: true,
+        rehearsed: digits(*rows),
+        bytes: String::new(),
+        why: Text::of("changed in the rehearsal, and not signed for: here it would be rolled back"),
+    };
+    more.map(row).collect()
 }
 
 /// What becomes of an object, in a word that is a class of the style sheet too.

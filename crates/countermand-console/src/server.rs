@@ -1,6 +1,7 @@
 //! The socket, TLS, and one task for each connection.
 
 use crate::login::{Links, Logins};
+use crate::patient::Patient;
 use crate::route::{App, router};
 use axum::Router;
 use countermand_engine::Engine;
@@ -9,7 +10,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// Connections at the same time.
 const MOST_CONNECTIONS: usize = 128;
+/// A write waits so long for whoever should read it.
+const LAST_WORD: Duration = Duration::from_secs(30);
 /// Event streams at the same time.
 const MOST_STREAMS: usize = 32;
 /// A handshake, and a request's head, must be whole by then.
@@ -78,6 +82,8 @@ pub enum ConsoleError {
 /// A console that has its address and serves nobody yet.
 pub struct Console {
     listener: TcpListener,
+    /// The same port of the other loopback address, so that nobody else answers to `localhost`.
+    beside: Option<TcpListener>,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     names: Vec<String>,
@@ -99,13 +105,15 @@ impl Console {
         if name.is_none() && !here {
             return Err(ConsoleError::Nameless(listen));
         }
+        let beside = name.is_none();
         let local = || ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
         let names = name.map_or_else(local, |name| vec![name]);
         let tls = tls.map(|certificate| certificate.load()).transpose()?;
         let refused = |source| ConsoleError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        Ok(Console { listener, address, tls, names, engine, logins: Arc::default() })
+        let beside = if beside { other_loopback(address).await? } else { None };
+        Ok(Console { listener, beside, address, tls, names, engine, logins: Arc::default() })
     }
 
     /// Where it listens.
@@ -141,6 +149,7 @@ impl Console {
                 _ = stopped.wait_for(|stop| *stop) => break,
                 Some(_) = open.join_next() => continue,
                 accepted = self.listener.accept() => accepted,
+                accepted = accept(self.beside.as_ref()) => accepted,
             };
             match accepted {
                 Ok((stream, _)) => {
@@ -160,6 +169,33 @@ impl Console {
         }
         let ended = async { while open.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LAST_ANSWERS, ended).await;
+    }
+}
+
+/// Takes the port on the other loopback address, where this machine has one: browsers go to either for
+/// `localhost`, and whoever else had it would be taken for the console.
+async fn other_loopback(taken: SocketAddr) -> Result<Option<TcpListener>, ConsoleError> {
+    let other: IpAddr = match taken.ip() {
+        IpAddr::V4(_) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv4Addr::LOCALHOST.into(),
+    };
+    let address = SocketAddr::new(other, taken.port());
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(source) if source.kind() == ErrorKind::AddrInUse => {
+            Err(ConsoleError::Listen { address, source })
+        }
+        Err(error) => {
+            tracing::info!(%address, %error, "the console has no other loopback address");
+            Ok(None)
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -185,7 +221,10 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, LAST_WORD)),
+            TowerToHyperService::new(router),
+        );
     let mut connection = std::pin::pin!(connection);
     let told_to_stop = async { stop.wait_for(|stop| *stop).await.map(|_| ()) };
     let ended = tokio::select! {

@@ -10,7 +10,7 @@ pub(crate) struct Text(String);
 
 impl Text {
     pub(crate) fn of(text: impl AsRef<str>) -> Text {
-        Text(visible::line(text.as_ref()))
+        Text(visible::told(text.as_ref()))
     }
 
     pub(crate) fn each(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Text> {
@@ -88,6 +88,10 @@ const GROUP: usize = 200;
 const BLANK: usize = 4;
 /// So are so many spaces.
 const WIDE: usize = 24;
+/// A tab counts as so many.
+const TAB: usize = 4;
+/// Of a run of lookalikes so many are named.
+const ALIKE: usize = 16;
 
 /// See [`Listing`].
 pub(crate) fn listing(text: &str) -> Listing {
@@ -154,45 +158,100 @@ impl Seen {
 }
 
 fn put_line(markup: &mut Markup, line: &str, seen: &mut Seen) {
-    for stretch in visible::stretches(line) {
+    let mut rest = line;
+    while let Some(at) = rest.find(is_gap) {
+        let gap = &rest[at..rest.len() - rest[at..].trim_start_matches(is_gap).len()];
+        put_words(markup, &rest[..at], seen);
+        put_gap(markup, gap, seen);
+        rest = &rest[at + gap.len()..];
+    }
+    put_words(markup, rest, seen);
+}
+
+fn is_gap(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+/// Spaces and tabs: a tab is seen, and of a wide gap, how wide it is.
+fn put_gap(markup: &mut Markup, gap: &str, seen: &mut Seen) {
+    let tabs = gap.matches('\t').count();
+    let width = gap.len() - tabs + tabs * TAB;
+    if width < WIDE {
+        for part in gap.split_inclusive('\t') {
+            markup.text(part.trim_end_matches('\t'));
+            markup.put(if part.ends_with('\t') { "<span class=\"tab\">\t</span>" } else { "" });
+        }
+        return;
+    }
+    seen.spaces += 1;
+    let spaces = match tabs {
+        0 => format!("{width} spaces"),
+        tabs => format!(
+            "{} and {}",
+            count(tabs as u64, "tab"),
+            count((gap.len() - tabs) as u64, "space")
+        ),
+    };
+    markup.put(format_args!("<mark class=\"hid\">{spaces}</mark>"));
+}
+
+/// What has neither in it. Characters of one sort that follow each other are marked together: a
+/// text that is all marks is not many times as long.
+fn put_words(markup: &mut Markup, text: &str, seen: &mut Seen) {
+    let mut stretches = visible::stretches(text).peekable();
+    while let Some(stretch) = stretches.next() {
         match stretch {
-            Stretch::Plain(text) => put_plain(markup, text, seen),
+            Stretch::Plain(text) => markup.text(text),
             Stretch::Foreign(c) => {
-                seen.foreign += 1;
+                let mut run = String::from(c);
+                while let Some(Stretch::Foreign(c)) =
+                    stretches.next_if(|next| matches!(next, Stretch::Foreign(_)))
+                {
+                    run.push(c);
+                }
+                seen.foreign += run.chars().count();
                 markup.put("<u>");
-                markup.text(c.encode_utf8(&mut [0; 4]));
+                markup.text(&run);
                 markup.put("</u>");
             }
             Stretch::Lookalike(c, ascii) => {
-                seen.lookalikes += 1;
-                let number = u32::from(c);
-                markup.put(format_args!("<mark class=\"alike\" data-is=\"U+{number:04X}, not "));
-                markup.text(ascii.encode_utf8(&mut [0; 4]));
-                markup.put("\">");
-                markup.text(c.encode_utf8(&mut [0; 4]));
-                markup.put("</mark>");
+                let (mut run, mut taken_for) = (String::from(c), String::from(ascii));
+                while let Some(Stretch::Lookalike(c, ascii)) =
+                    stretches.next_if(|next| matches!(next, Stretch::Lookalike(..)))
+                {
+                    run.push(c);
+                    taken_for.push(ascii);
+                }
+                seen.lookalikes += run.chars().count();
+                put_alike(markup, &run, &taken_for);
             }
             Stretch::Hidden(number) => {
+                let mut run = number;
                 seen.hidden += 1;
+                while let Some(Stretch::Hidden(number)) =
+                    stretches.next_if(|next| matches!(next, Stretch::Hidden(_)))
+                {
+                    seen.hidden += 1;
+                    run.push_str(&number);
+                }
                 markup.put("<mark class=\"hid\">");
-                markup.text(&number);
+                markup.text(&run);
                 markup.put("</mark>");
             }
         }
     }
 }
 
-/// Plain text; of a wide gap, how wide it is.
-fn put_plain(markup: &mut Markup, mut text: &str, seen: &mut Seen) {
-    let wide = [' '; WIDE].iter().collect::<String>();
-    while let Some(at) = text.find(&wide) {
-        let gap = text[at..].len() - text[at..].trim_start_matches(' ').len();
-        seen.spaces += 1;
-        markup.text(&text[..at]);
-        markup.put(format_args!("<mark class=\"hid\">{gap} spaces</mark>"));
-        text = &text[at + gap..];
-    }
-    markup.text(text);
+fn put_alike(markup: &mut Markup, run: &str, taken_for: &str) {
+    let numbers: Vec<String> =
+        run.chars().take(ALIKE).map(|c| format!("U+{:04X}", u32::from(c))).collect();
+    let more = if run.chars().count() > ALIKE { " …" } else { "" };
+    let taken_for: String = taken_for.chars().take(ALIKE).collect();
+    markup.put(format_args!("<mark class=\"alike\" data-is=\"{}{more}, not ", numbers.join(" ")));
+    markup.text(&taken_for);
+    markup.put(format_args!("{more}\">"));
+    markup.text(run);
+    markup.put("</mark>");
 }
 
 /// `1204331` as `1,204,331`.
@@ -278,6 +337,28 @@ mod tests {
         assert!(shown.contains("lines 2 to 1000 are empty"), "{shown}");
         assert!(shown.contains("<ol start=\"1001\"><li>drop table b;</ol>"), "{shown}");
         assert!(shown.len() < 400, "{shown}");
+    }
+
+    #[test]
+    fn tabs_push_nothing_out_of_sight_either_and_are_seen() {
+        let shown = listing(&format!("a{}b\tc", "\t".repeat(3000))).markup.to_string();
+        assert!(shown.contains("<mark class=\"hid\">3,000 tabs and 0 spaces</mark>b"), "{shown}");
+        assert!(shown.ends_with("b<span class=\"tab\">\t</span>c</ol>"), "{shown}");
+    }
+
+    #[test]
+    fn a_text_that_is_all_marks_does_not_grow_beyond_measure() {
+        let text = "\u{440}".repeat(1_000_000);
+        let length = listing(&text).markup.to_string().len();
+        assert!(length < text.len() + 1000, "{length}");
+    }
+
+    #[test]
+    fn names_that_are_made_of_lookalikes_are_told_apart() {
+        assert_eq!(Text::of("\u{43e}rders").to_string(), "\\u{43e}rders");
+        assert_eq!(Text::of("\u{441}\u{43e}\u{440}\u{443}").to_string().matches("\\u{").count(), 4);
+        let russian = "\u{43f}\u{440}\u{438}\u{43a}\u{430}\u{437}";
+        assert_eq!(Text::of(russian).to_string(), russian);
     }
 
     #[test]

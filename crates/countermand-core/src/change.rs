@@ -505,10 +505,7 @@ impl Change {
     pub fn evidence(&self, now: Timestamp, seats: &Seats) -> Evidence {
         let mut evidence = Evidence { trial: self.trial.is_some(), ..Evidence::default() };
         for (at, approval) in &self.approvals {
-            let fresh = match &approval.standing {
-                Some(standing) => now < standing.until,
-                None => now.duration_since(*at) < APPROVAL_LIFETIME,
-            };
+            let fresh = approval.is_fresh(*at, now);
             let Some(groups) = seats.get(&approval.human).filter(|_| fresh) else { continue };
             if approval.confirms {
                 evidence.confirmed = true;
@@ -534,6 +531,16 @@ impl Change {
     /// Whether it was not decided in time.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.state.waits() && now.duration_since(self.opened) >= REQUEST_LIFETIME
+    }
+}
+
+impl Approval {
+    /// Whether it is young enough to count at `now`, given at `given`.
+    pub fn is_fresh(&self, given: Timestamp, now: Timestamp) -> bool {
+        match &self.standing {
+            Some(standing) => now < standing.until,
+            None => now.duration_since(given) < APPROVAL_LIFETIME,
+        }
     }
 }
 

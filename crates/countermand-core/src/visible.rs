@@ -13,6 +13,41 @@ pub fn line(text: &str) -> String {
     shown
 }
 
+/// A text of names and words on one line, as by [`line()`], where a letter that is taken for another
+/// one is written out by its number too: beside letters of ASCII, or where a word has no others.
+pub fn told(text: &str) -> String {
+    let mut told = String::with_capacity(text.len());
+    for (is_word, part) in words(text) {
+        let alike = |c: char| lookalike(c).is_some();
+        let deceives = is_word
+            && part.chars().any(alike)
+            && (part.chars().any(|c| c.is_ascii_alphanumeric())
+                || part.chars().all(|c| alike(c) || !c.is_alphabetic()));
+        for c in part.chars() {
+            match deceives && alike(c) {
+                true => {
+                    let _ = write!(told, "\\u{{{:x}}}", u32::from(c));
+                }
+                false => push(&mut told, c),
+            }
+        }
+    }
+    told
+}
+
+/// The words of a text and what stands between them, in order.
+fn words(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let in_word = |c: char| c.is_alphanumeric() || c == '_';
+        let is_word = in_word(rest.chars().next()?);
+        let length = rest.find(|c| in_word(c) != is_word).unwrap_or(rest.len());
+        let (part, left) = rest.split_at(length);
+        rest = left;
+        Some((is_word, part))
+    })
+}
+
 /// The lines of a text, each as by `line`. Only a newline ends one; nothing is left out.
 pub fn lines(text: &str) -> Vec<String> {
     text.strip_suffix('\n').unwrap_or(text).split('\n').map(line).collect()

@@ -11,7 +11,7 @@ use countermand_core::request::ChangeNumber;
 use countermand_core::standing::{StandingNumber, StandingSubject};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::explain::{Explained, Explanation};
 use crate::observe::{ObserveReport, ObservedLine};
@@ -356,6 +356,10 @@ pub struct ChangeView {
     pub rehearsed: Option<Counts>,
     /// When cooling ends by what is known now, in the ledger's time.
     pub cools_until: Option<Timestamp>,
+    /// Whether it lacks nothing but that, and nothing keeps it waiting.
+    pub starts_by_itself: bool,
+    /// Policy forbids it now, whatever else is shown for it.
+    pub forbidden_now: bool,
     /// What came of it.
     pub outcome: Option<Outcome>,
     /// What it can be taken back from.
@@ -364,16 +368,13 @@ pub struct ChangeView {
     pub ended: Option<String>,
     /// Times it was executed: 0 or 1.
     pub executions: u32,
+    /// SHA-256 of what an approval is over: number, requester, identity, ceiling and reversibility.
+    /// People compare it between one place that shows a change and another.
+    pub subject: Digest,
+    /// The tags of the whole target, as they are now.
+    pub target_tags: BTreeSet<String>,
     /// Every event so far: time and words.
     pub history: Vec<(Timestamp, String)>,
-}
-
-impl ChangeView {
-    /// What tells this change, as it is measured and signed, from every other: people compare it
-    /// between one place that shows a change and another.
-    pub fn identity(&self) -> Digest {
-        Digest::of(&self.preview.identity)
-    }
 }
 
 /// A configuration, whole.

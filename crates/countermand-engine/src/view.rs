@@ -6,11 +6,12 @@ use crate::control::{AgentQuery, ChangeLine, ChangeView};
 use crate::engine::Engine;
 use crate::store::StoreError;
 use crate::watch::watch_words;
-use countermand_core::change::{Change, Event, Recorded, State};
+use countermand_core::change::{Approval, Change, Event, Recorded, State};
 use countermand_core::policy::{Decision, Missing};
 use countermand_core::request::ChangeNumber;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// As many of its changes an agent is shown at once.
 const SHOWN: u64 = 100;
@@ -18,19 +19,20 @@ const SHOWN: u64 = 100;
 impl Engine {
     pub(crate) fn line(&self, change: &Change) -> ChangeLine {
         let held = change.state == State::Held;
-        let missing = if held { self.missing(change) } else { Vec::new() };
-        self.line_of(change, &missing)
+        let evidence = self.evidence(change);
+        let decision = held.then(|| self.judge(change, &change.preview, &evidence));
+        self.line_of(change, decision.as_ref())
     }
 
-    /// A change in a list, which lacks this.
-    fn line_of(&self, change: &Change, missing: &[Missing]) -> ChangeLine {
+    /// A change in a list, of which policy says this.
+    fn line_of(&self, change: &Change, decision: Option<&Decision>) -> ChangeLine {
         let request = &change.request;
         let mut lacks: Vec<String> = match change.state {
             State::Forbidden => vec![match request.agent.human() {
                 Some(own) => format!("{own}'s own signature"),
                 None => "a human who adopts it".to_owned(),
             }],
-            State::Held => missing.iter().map(ToString::to_string).collect(),
+            State::Held => decision.map_or_else(Vec::new, lacks),
             _ => Vec::new(),
         };
         let held = change.state == State::Held;
@@ -75,16 +77,12 @@ impl Engine {
         let number = change.request.number;
         let stored = self.0.store.read(|rows| rows.payload(number))?;
         let events = self.0.store.read(|rows| rows.events(number))?;
-        let missing = match decision {
-            Decision::Hold { missing, .. } => missing.first().map_or(&[][..], Vec::as_slice),
-            Decision::Allow { .. } | Decision::Forbid { .. } => &[],
-        };
         let outcome = match &change.state {
             State::Executed(outcome) | State::Restored(outcome) => Some(outcome.clone()),
             _ => None,
         };
         Ok(ChangeView {
-            line: self.line_of(change, missing),
+            line: self.line_of(change, Some(decision)),
             version: change.version,
             environment: change.request.environment.clone(),
             payload: stored.payload.text,
@@ -94,17 +92,57 @@ impl Engine {
             session: change.request.session.clone(),
             preview: change.preview.clone(),
             reasons: reasons(change, decision),
-            approvals: approvals(change),
+            approvals: self.approvals(change),
             trial: change.trial.clone(),
             rehearsal: self.rehearsal_words(change),
             rehearsed: change.rehearsal.as_ref().map(|(_, seen)| seen.measured.clone()),
             cools_until: cools_until(change, decision, self.0.clock.now()),
+            starts_by_itself: self.starts_by_itself(change, decision),
+            forbidden_now: matches!(decision, Decision::Forbid { .. }),
             outcome,
             restore_point: change.restore_point.clone(),
             ended: ended(change),
             executions: change.executions,
+            subject: change.subject_digest(),
+            target_tags: self.target_tags(change),
             history: events.iter().map(|event| (event.at, words(event))).collect(),
         })
+    }
+
+    /// Whether it runs as soon as it has cooled, as far as is known now.
+    fn starts_by_itself(&self, change: &Change, decision: &Decision) -> bool {
+        let request = &change.request;
+        let waits_only = match decision {
+            Decision::Hold { missing, .. } => missing.iter().any(|set| {
+                let by_itself =
+                    |m: &Missing| matches!(m, Missing::Cooling { .. } | Missing::Verified);
+                set.iter().all(by_itself)
+            }),
+            Decision::Allow { .. } => true,
+            Decision::Forbid { .. } => false,
+        };
+        let stopped = self.0.freezer.stops(&request.agent, &request.target);
+        let stopped = stopped.or_else(|| self.0.disks.stops()).is_some();
+        change.state == State::Held && waits_only && !stopped && change.not_ready.is_none()
+    }
+
+    fn target_tags(&self, change: &Change) -> BTreeSet<String> {
+        let placement = self.0.installation.targets.get(&change.request.target);
+        placement.map(|placement| placement.tags.clone()).unwrap_or_default()
+    }
+
+    /// Who approved, and which of it no longer counts.
+    fn approvals(&self, change: &Change) -> Vec<String> {
+        let (now, seats) = (self.0.clock.now(), self.people().seats());
+        let words = |(at, approval): &(Timestamp, Approval)| {
+            let void = match seats.contains_key(&approval.human) {
+                _ if !approval.is_fresh(*at, now) => "; it is too old and no longer counts",
+                true => "",
+                false => "; they are no reviewer now, and it does not count",
+            };
+            format!("{}{}", approval_words(*at, approval), if waits(change) { void } else { "" })
+        };
+        change.approvals.iter().map(words).collect()
     }
 
     fn rehearsal_words(&self, change: &Change) -> String {
@@ -189,20 +227,35 @@ fn reasons(change: &Change, decision: &Decision) -> Vec<String> {
     words
 }
 
-fn approvals(change: &Change) -> Vec<String> {
-    let words = |at: &Timestamp, approval: &countermand_core::change::Approval| {
-        let seat = approval.seat.as_ref().map(|seat| format!(" ({seat})")).unwrap_or_default();
-        let how = match (approval.confirms, approval.user_verified) {
-            (true, _) => ", confirmed by its sponsor, not peer-reviewed",
-            (false, true) => "",
-            (false, false) => ", by a plain key",
-        };
-        let given = approval
-            .standing
-            .map(|given| format!(", by standing approval {} of {:.0}", given.number, given.signed));
-        format!("{}{seat} at {at}{how}{}", approval.human, given.unwrap_or_default())
+/// Whether approvals still decide anything.
+fn waits(change: &Change) -> bool {
+    matches!(change.state, State::Held | State::Forbidden)
+}
+
+/// What a held change lacks.
+fn lacks(decision: &Decision) -> Vec<String> {
+    match decision {
+        Decision::Allow { .. } => Vec::new(),
+        Decision::Hold { missing, .. } => {
+            missing.first().into_iter().flatten().map(ToString::to_string).collect()
+        }
+        Decision::Forbid { reasons } => {
+            reasons.iter().map(|reason| format!("forbidden now: {}", reason.reason)).collect()
+        }
+    }
+}
+
+fn approval_words(at: Timestamp, approval: &Approval) -> String {
+    let seat = approval.seat.as_ref().map(|seat| format!(" ({seat})")).unwrap_or_default();
+    let how = match (approval.confirms, approval.user_verified) {
+        (true, _) => ", confirmed by its sponsor, not peer-reviewed",
+        (false, true) => "",
+        (false, false) => ", by a plain key",
     };
-    change.approvals.iter().map(|(at, approval)| words(at, approval)).collect()
+    let given = approval
+        .standing
+        .map(|given| format!(", by standing approval {} of {:.0}", given.number, given.signed));
+    format!("{}{seat} at {at}{how}{}", approval.human, given.unwrap_or_default())
 }
 
 fn cools_until(change: &Change, decision: &Decision, now: Timestamp) -> Option<Timestamp> {

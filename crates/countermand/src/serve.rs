@@ -6,7 +6,7 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::socket::Socket;
 use crate::wiring;
-use countermand_console::{Console, ConsoleError, Links};
+use countermand_console::{Console, Links};
 use countermand_core::name::HumanName;
 use countermand_doors::postgres::door::DoorError;
 use countermand_engine::control::{Command, PrepareAct, Reply};
@@ -39,9 +39,6 @@ pub enum ServeError {
     /// The door for agents.
     #[error(transparent)]
     Door(#[from] DoorError),
-    /// The console for people.
-    #[error(transparent)]
-    Console(#[from] ConsoleError),
     /// What makes restore points.
     #[error("{0}")]
     Tools(String),
@@ -74,7 +71,11 @@ impl Gateway {
     async fn listen(config: &Config, engine: Engine) -> Result<Gateway, ServeError> {
         let door = wiring::door(config, &engine).await?;
         let address = door.address();
-        let console = wiring::console(config, &engine).await?;
+        // What guards comes first: it runs without its pages too.
+        let console = wiring::console(config, &engine).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "there is no console; end what is in its way and start again");
+            None
+        });
         let links = console.as_ref().map(Console::links);
         // After the engine: its lock shows that no other gateway listens here.
         let path = config.socket();

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, PostgresConfig};
 use crate::serve::ServeError;
-use countermand_console::{Console, ConsoleConfig};
+use countermand_console::{Console, ConsoleConfig, ConsoleError};
 use countermand_core::name::TargetName;
 use countermand_doors::Door;
 use countermand_doors::postgres::door::{Certificate, DoorConfig, PostgresDoor, Upstream};
@@ -60,7 +60,7 @@ pub(crate) async fn door(config: &Config, engine: &Engine) -> Result<Box<dyn Doo
 pub(crate) async fn console(
     config: &Config,
     engine: &Engine,
-) -> Result<Option<Console>, ServeError> {
+) -> Result<Option<Console>, ConsoleError> {
     let Some(console) = config.console.clone() else { return Ok(None) };
     let tls = console.tls;
     let tls = tls.map(|(chain, key)| countermand_console::Certificate { chain, key });

@@ -14,9 +14,15 @@ use countermand_core::radius::{Reversibility, human_bytes};
 use countermand_engine::control::{ChangeLine, ChangeView};
 use countermand_engine::explain::Explanation;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 /// So many others of the agent's are shown here; its own page has more.
 const OTHERS: usize = 8;
+/// So many of its acts stand above the picture; the table below has every object.
+const DOES: usize = 12;
+
+/// Who draws a page now.
+static DRAWING: Semaphore = Semaphore::const_new(2);
 
 /// A rule that holds it.
 struct Rule {
@@ -66,12 +72,16 @@ struct Page {
     adopted: Option<String>,
     own: bool,
     environment: String,
+    target_tags: Vec<Text>,
+    critical_target: bool,
     session: Text,
     said: Text,
     payload: Listing,
     kind: Text,
-    identity: String,
+    subject: String,
     digest: String,
+    /// Verb, effect and object of everything it does.
+    does: Vec<Text>,
     rows: String,
     bytes: String,
     objects: String,
@@ -84,11 +94,17 @@ struct Page {
     reads: Vec<Text>,
     way_back: Fact,
     rehearsal: Fact,
+    /// What forbade it when it was asked for.
+    recorded: Vec<Text>,
     rules: Vec<Rule>,
     ways: Vec<Vec<Step>>,
     notes: Vec<Text>,
     approvals: Vec<Text>,
     cools: Option<When>,
+    starts_by_itself: bool,
+    /// It can still be decided about.
+    waits: bool,
+    forbidden_now: bool,
     acts: Vec<Act>,
     /// Who looks cannot approve it, and why.
     not_you: Option<&'static str>,
@@ -107,7 +123,13 @@ pub(crate) async fn page(reader: Reader, Path(number): Path<String>) -> Result<R
     let title = format!("Change {} {}", change.line.number, change.line.state);
     let frame = Frame::of(&reader, &status, "changes", title);
     let own = reader.human().as_str();
-    html(&build(frame, &change, &explanation, &others, own, status.now))
+    // Other tasks of this process serve agents: a large page is made beside them, two at a time.
+    let _turn = DRAWING.acquire().await.map_err(|_| Trouble::Unexpected)?;
+    let (own, now) = (own.to_owned(), status.now);
+    let drawn = tokio::task::spawn_blocking(move || {
+        html(&build(frame, &change, &explanation, &others, &own, now))
+    });
+    drawn.await.map_err(|_| Trouble::Unexpected)?
 }
 
 fn build(
@@ -119,6 +141,7 @@ fn build(
     now: Timestamp,
 ) -> Page {
     let (line, preview) = (&change.line, &change.preview);
+    let kept = matches!(line.state.as_str(), "forbidden" | "unsigned");
     let table = radius::rows(preview, change.rehearsed.as_ref());
     let objects = preview.radius.nodes.len() as u64;
     let lock = |lock: &countermand_core::radius::Lock| Lock {
@@ -138,12 +161,15 @@ fn build(
         adopted: line.adopted.as_ref().map(ToString::to_string),
         own: line.agent.human().is_some(),
         environment: change.environment.to_string(),
+        target_tags: Text::each(&change.target_tags),
+        critical_target: change.target_tags.contains(radius::CRITICAL),
         session: Text::of(&change.session),
         said: Text::of(&change.said),
         payload: listing(&change.payload),
         kind: Text::of(&change.kind),
-        identity: change.identity().to_string(),
+        subject: change.subject.to_string(),
         digest: preview.identity.payload.to_string(),
+        does: Text::each(explanation.does.iter().take(DOES)),
         rows: count(preview.radius.rows(), "row"),
         bytes: human_bytes(preview.radius.bytes()),
         objects: count(objects, "object"),
@@ -156,12 +182,16 @@ fn build(
         reads: Text::each(preview.identity.reads.keys()),
         way_back: way_back(change),
         rehearsal: rehearsal(change),
+        recorded: Text::each(kept.then_some(&change.reasons).into_iter().flatten()),
         rules: rules(explanation),
         ways: ways(explanation, reader),
         notes: Text::each(&explanation.notes),
         approvals: Text::each(&change.approvals),
         cools: change.cools_until.map(|until| When::seen_from(until, now)),
-        acts: acts(line),
+        starts_by_itself: change.starts_by_itself,
+        waits: kept || line.state == "held",
+        forbidden_now: change.forbidden_now && (kept || line.state == "held"),
+        acts: acts(line, change.forbidden_now),
         not_you: not_you(line, explanation, reader),
         ended: change.ended.as_ref().map(Text::of),
         outcome: outcome(change),
@@ -237,10 +267,13 @@ fn ways(explanation: &Explanation, reader: &str) -> Vec<Vec<Step>> {
 }
 
 /// What can be done, in the order in which it should come to mind: what stops first.
-fn acts(line: &ChangeLine) -> Vec<Act> {
+fn acts(line: &ChangeLine, forbidden_now: bool) -> Vec<Act> {
     let number = line.number;
     let act = |words, command| Act { words, command };
     match line.state.as_str() {
+        "held" if forbidden_now => {
+            vec![act("Reject", format!("countermand reject {number} --reason \"…\" --key KEY"))]
+        }
         "held" => vec![
             act("Reject", format!("countermand reject {number} --reason \"…\" --key KEY")),
             act("Approve", format!("countermand approve {number} --key KEY")),

@@ -3,6 +3,7 @@
 use super::SINGLE;
 use crate::radius::CRITICAL;
 use crate::text::{Text, digits};
+use countermand_core::action::Object;
 use countermand_core::radius::{BlastRadius, Fate, Lock, Node};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,7 +107,9 @@ impl Grouping {
         let members = &self.members[group];
         let nodes = || members.iter().map(|&index| &radius.nodes[index]);
         let first = &radius.nodes[members[0]];
-        let lock = radius.locks.iter().find(|lock| nodes().any(|node| node.object == lock.object));
+        let objects: BTreeSet<&Object> = nodes().map(|node| &node.object).collect();
+        let locks = radius.locks.iter().filter(|lock| objects.contains(&lock.object));
+        let lock = locks.max_by_key(|lock| (strength(&lock.mode), lock.millis));
         let sum =
             |of: fn(&Node) -> Option<u64>| nodes().filter_map(of).fold(0, u64::saturating_add);
         Thing {
@@ -135,6 +138,23 @@ impl Grouping {
             if kinds.len() == 1 { first.object.kind.as_str() } else { "others of more kinds" };
         Text::of(format!("{} × {kind}", digits(members.len() as u64)))
     }
+}
+
+/// Of PostgreSQL's locks, the one that more wait for is the stronger. A mode that is not known comes
+/// first: nothing is made to look weaker than it is.
+fn strength(mode: &str) -> usize {
+    const WEAKEST_FIRST: [&str; 8] = [
+        "ACCESS SHARE",
+        "ROW SHARE",
+        "ROW EXCLUSIVE",
+        "SHARE UPDATE EXCLUSIVE",
+        "SHARE",
+        "SHARE ROW EXCLUSIVE",
+        "EXCLUSIVE",
+        "ACCESS EXCLUSIVE",
+    ];
+    let known = WEAKEST_FIRST.iter().position(|known| *known == mode);
+    known.unwrap_or(WEAKEST_FIRST.len())
 }
 
 /// Those that stand alone though there are many.

@@ -25,7 +25,7 @@ async fn the_decision_page_says_what_is_decided() {
     let cookie = served.login("bob").await;
     let page = served.get(&format!("/changes/{number}"), &cookie).await;
     assert_eq!(page.status, 200);
-    let identity = served.world.show(number).await.identity().to_string();
+    let identity = served.world.show(number).await.subject.to_string();
     for said in [
         "destroy schema billing: 1 schema, 1 table, 1000 rows",
         "drop billing",

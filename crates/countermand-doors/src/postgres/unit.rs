@@ -143,20 +143,40 @@ impl Unit {
         serde_json::from_str(&payload.body).map_err(|e| NotAUnit(e.to_string()))
     }
 
-    /// Complete and untruncated, for people.
+    /// Complete and untruncated, for people. The first line says how many of the last are the
+    /// gateway's: what looks like them further up was sent.
     fn to_text(&self) -> String {
-        let mut text = String::new();
+        let own = self.beside();
+        let mut text = match own.len() {
+            0 => String::from("-- all of this is as it was sent\n"),
+            1 => String::from("-- as it was sent, but for the last line, which is the gateway's\n"),
+            lines => {
+                format!(
+                    "-- as it was sent, but for the last {lines} lines, which are the gateway's\n"
+                )
+            }
+        };
         for statement in &self.statements {
             text.push_str(statement.sql.trim_end_matches(';'));
             text.push_str(";\n");
-            for (i, parameter) in statement.parameters.iter().enumerate() {
-                let _ = writeln!(text, "-- ${} = {}", i + 1, parameter.to_text());
-            }
         }
-        for (name, value) in &self.settings {
-            let _ = writeln!(text, "-- with {name} = {value:?}");
-        }
+        own.iter().for_each(|line| text.extend([line.as_str(), "\n"]));
         text
+    }
+
+    /// Parameters and settings, a line each. A value has no line end in it: it is quoted, or in hex.
+    fn beside(&self) -> Vec<String> {
+        let several = self.statements.len() > 1;
+        let of = |(nth, statement): (usize, &UnitStatement)| {
+            let of = if several { format!("statement {}, ", nth + 1) } else { String::new() };
+            let one = |(i, parameter): (usize, &Parameter)| {
+                format!("-- {of}${} = {}", i + 1, parameter.to_text())
+            };
+            statement.parameters.iter().enumerate().map(one).collect::<Vec<_>>()
+        };
+        let parameters = self.statements.iter().enumerate().flat_map(of);
+        let setting = |(name, value): (&String, &String)| format!("-- with {name} = {value:?}");
+        parameters.chain(self.settings.iter().map(setting)).collect()
     }
 }
 
@@ -175,5 +195,26 @@ impl Parameter {
             (0, Ok(text)) => format!("{text:?}"),
             _ => format!("\\x{value} (binary, type {})", self.oid),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_writes_in_the_manner_of_the_gateway_is_told_apart() {
+        let sql = "delete from t where id = any($1)\n-- $1 = \"{42}\"\n-- with search_path = \"safe\"\n--";
+        let parameter = Parameter { oid: 25, format: 0, value: Some(hex::encode("a\n-- $2 = 1")) };
+        let unit = Unit {
+            statements: vec![UnitStatement::new(sql, vec![parameter])],
+            settings: BTreeMap::from([("search_path".to_owned(), "evil\n--".to_owned())]),
+        };
+        let text = unit.to_payload().text;
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("but for the last 2 lines"), "{text}");
+        assert_eq!(lines[lines.len() - 2], r#"-- $1 = "a\n-- $2 = 1""#);
+        assert_eq!(lines[lines.len() - 1], r#"-- with search_path = "evil\n--""#);
+        assert_eq!(lines.len(), 1 + sql.lines().count() + 2);
     }
 }

@@ -192,7 +192,7 @@ fn not_removed(page: &mut Page, change: &ChangeView) {
 
 fn beside(page: &mut Page, change: &ChangeView) {
     page.heading("Evidence");
-    page.field("identity", &format!("SHA-256 {}", change.identity()));
+    page.field("what is signed", &format!("SHA-256 {}", change.subject));
     let (why, adoptable) = match change.line.state.as_str() {
         "forbidden" => ("forbidden because", true),
         "unsigned" => ("unsigned because", true),
@@ -218,7 +218,8 @@ fn beside(page: &mut Page, change: &ChangeView) {
         page.field("approved", &escape::line(approval));
     }
     if let Some(until) = change.cools_until {
-        page.field("cools until", &until.to_string());
+        let then = if change.starts_by_itself { ", then it starts by itself" } else { "" };
+        page.field("cools until", &format!("{until}{then}"));
     }
     if adoptable {
         let number = change.line.number;

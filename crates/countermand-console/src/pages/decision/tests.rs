@@ -86,10 +86,14 @@ fn change(preview: Preview, evil: &str) -> ChangeView {
         trial: None,
         rehearsal: evil.to_owned(),
         cools_until: Some(when()),
+        starts_by_itself: true,
+        forbidden_now: false,
         outcome: Some(Outcome { said: vec![evil.to_owned()], measured: Counts::new() }),
         restore_point: None,
         ended: Some(evil.to_owned()),
         executions: 1,
+        subject: Digest::of_bytes(b"subject"),
+        target_tags: BTreeSet::from([evil.to_owned()]),
         history: vec![(when(), evil.to_owned())],
     }
 }
@@ -153,4 +157,61 @@ fn five_thousand_objects_are_a_page_that_is_drawn_at_once() {
     for nth in 1..=5000 {
         assert!(page.contains(&format!("billing.part_{nth:04}<td")), "{nth} is left out");
     }
+}
+
+fn drawn(change: &ChangeView) -> String {
+    build(frame(""), change, &explanation(""), &[], "bob", when()).render().unwrap()
+}
+
+fn held() -> ChangeView {
+    let mut change = change(preview(2), "drop schema billing cascade");
+    change.line.state = "held".to_owned();
+    change.ended = None;
+    change
+}
+
+#[test]
+fn what_policy_forbids_now_is_not_offered_and_lacks_more_than_nothing() {
+    let page = drawn(&ChangeView { forbidden_now: true, ..held() });
+    assert!(page.contains("Forbidden by") && !page.contains("countermand approve"), "{page}");
+    assert!(page.contains("countermand reject"));
+    assert!(drawn(&held()).contains("countermand approve"));
+    let mut ended = held();
+    ended.line.state = "expired".to_owned();
+    ended.line.missing.clear();
+    assert!(!drawn(&ended).contains("nothing</b>"), "an ended change lacks nothing any more");
+}
+
+#[test]
+fn what_forbade_it_stays_to_be_read_whatever_is_so_today() {
+    let mut kept = held();
+    kept.line.state = "forbidden".to_owned();
+    kept.reasons = vec!["only humans change what is critical (floor/critical)".to_owned()];
+    assert!(drawn(&kept).contains("only humans change what is critical"));
+}
+
+#[test]
+fn a_start_is_said_only_of_what_starts() {
+    assert!(drawn(&held()).contains("it starts by itself"));
+    let page = drawn(&ChangeView { starts_by_itself: false, ..held() });
+    assert!(!page.contains("it starts by itself") && page.contains("does not start before"));
+}
+
+#[test]
+fn a_table_that_only_the_rehearsal_changed_is_seen() {
+    let mut change = held();
+    change.rehearsed = Some(Counts::from([("audit.log".to_owned(), 1234)]));
+    let page = drawn(&change);
+    assert!(page.contains("audit.log<td") && page.contains("not signed for"), "{page}");
+    assert!(page.contains("1,234"));
+}
+
+#[test]
+fn a_critical_target_and_what_is_done_stand_on_the_page() {
+    let change = ChangeView { target_tags: BTreeSet::from(["critical".to_owned()]), ..held() };
+    let mut explanation = explanation("");
+    explanation.does = vec!["postgres:Delete on table orders: destroy".to_owned()];
+    let page = build(frame(""), &change, &explanation, &[], "bob", when()).render().unwrap();
+    assert!(page.contains("\u{2691} critical"), "{page}");
+    assert!(page.contains("postgres:Delete on table orders"));
 }

@@ -100,6 +100,10 @@ pub(crate) fn sample() -> ChangeView {
         outcome: Some(Outcome { said: vec![EVIL.to_owned()], measured: Counts::new() }),
         restore_point: None,
         ended: Some(EVIL.to_owned()),
+        starts_by_itself: false,
+        forbidden_now: false,
+        subject: Digest::of_bytes(b"subject"),
+        target_tags: BTreeSet::new(),
         executions: 0,
         history: vec![(opened, EVIL.to_owned())],
     }
