@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => tidy(),
-        ["bench", "postgres", ref rest @ ..] => bench(rest),
+        ["bench", "postgres", ref rest @ ..] => bench("bench_postgres", rest),
+        ["bench", "freeze", ref rest @ ..] => bench("bench_freeze", rest),
         _ => {
             eprintln!(
                 "usage: cargo xtask tidy                      checks the architecture's invariants"
@@ -19,16 +20,19 @@ fn main() -> ExitCode {
             eprintln!(
                 "       cargo xtask bench postgres [--json] [--only ROW]   measures what the door costs"
             );
+            eprintln!(
+                "       cargo xtask bench freeze [--json] [--rounds N]     measures how soon a freeze stops an agent"
+            );
             ExitCode::from(2)
         }
     }
 }
 
 /// Built as it is shipped: the parser has assertions and little is optimized in any other way.
-fn bench(arguments: &[&str]) -> ExitCode {
+fn bench(example: &str, arguments: &[&str]) -> ExitCode {
     let status = Command::new(env!("CARGO"))
         .args(["run", "--locked", "--quiet", "--release", "--package", "countermand"])
-        .args(["--example", "bench_postgres", "--"])
+        .args(["--example", example, "--"])
         .args(arguments)
         .status();
     if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

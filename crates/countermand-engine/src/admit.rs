@@ -353,8 +353,12 @@ impl Engine {
         let cannot = |why: String| Refusal::CannotJudge { why };
         let target = self.0.targets.get(&proposal.target);
         let target = target.ok_or_else(|| cannot("there is no such target".into()))?;
-        let measured = target.preview(&proposal.payload, &proposal.actions).await;
-        measured.map_err(|error| cannot(error.to_string()))
+        let measuring = target.preview(&proposal.payload, &proposal.actions);
+        let mut halt = self.halt(&proposal.caller.agent, &proposal.target);
+        match halt.unless(measuring).await {
+            Ok(measured) => measured.map_err(|error| cannot(error.to_string())),
+            Err(why) => Err(Refusal::Frozen { why }),
+        }
     }
 
     pub(crate) fn decide_measured(

@@ -111,7 +111,7 @@ impl Engine {
     async fn execute(&self, number: ChangeNumber) -> Result<(), StoreError> {
         let Some((change, fresh)) = self.still_the_same(number).await? else { return Ok(()) };
         let Some(change) = self.started(change, fresh).await? else { return Ok(()) };
-        let ran = match self.run(&change).await {
+        let ran = match self.run_unless_frozen(&change).await {
             Ok(ran) => ran,
             Err(aborted) => return self.rolled_back(&change, aborted).await,
         };
@@ -130,6 +130,11 @@ impl Engine {
         if !self.committing(&change, event).await? {
             finish(Verdict::RollBack).await;
             let why = "an approval that it ran under has ended".to_owned();
+            return self.rolled_back(&change, Aborted { abort: Abort::Interrupted, why }).await;
+        }
+        // The last look: what is sent now cannot be stopped any more.
+        if let Some(why) = self.is_frozen(&change.request.agent, &change.request.target) {
+            finish(Verdict::RollBack).await;
             return self.rolled_back(&change, Aborted { abort: Abort::Interrupted, why }).await;
         }
         let ended = finish(Verdict::Commit(Permit::grant(Commit { token }))).await;
@@ -153,6 +158,7 @@ impl Engine {
         }
         let fresh = match self.fresh_preview(&change).await {
             Ok(fresh) => fresh,
+            Err(TargetError::Halted(_)) => return Ok(None),
             Err(TargetError::Refused { message, .. } | TargetError::CannotJudge(message)) => {
                 let by = "the gateway".to_owned();
                 let reason = format!("it cannot be measured as it was: {message}");
@@ -187,7 +193,11 @@ impl Engine {
         let target = self.target_of(change).map_err(TargetError::Local)?;
         let stored = self.0.store.read(|rows| rows.payload(change.request.number));
         let stored = stored.map_err(|error| TargetError::Local(error.to_string()))?;
-        target.preview(&stored.payload, &change.request.actions).await
+        let measuring = target.preview(&stored.payload, &change.request.actions);
+        self.halt_of(change)
+            .unless(measuring)
+            .await
+            .unwrap_or_else(|why| Err(TargetError::Halted(why)))
     }
 
     /// How what is there now differs from what is signed, in words.
@@ -245,6 +255,15 @@ impl Engine {
             Err(StoreError::Moved(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Runs it up to its commit. A freeze ends that in the middle of a statement; the target rolls
+    /// back by itself.
+    async fn run_unless_frozen(&self, change: &Change) -> Result<Ran, Aborted> {
+        self.halt_of(change).unless(self.run(change)).await.unwrap_or_else(|why| {
+            let why = format!("{why}; it was cancelled while it ran");
+            Err(Aborted { abort: Abort::Interrupted, why })
+        })
     }
 
     async fn run(&self, change: &Change) -> Result<Ran, Aborted> {

@@ -242,6 +242,7 @@ impl Engine {
     pub(crate) fn thawed(&self, scope: &str) {
         self.0.freezer.thaw(scope);
         self.0.circuits.close(scope);
+        self.prepare_again();
         self.0.nudge.notify_one();
     }
 }

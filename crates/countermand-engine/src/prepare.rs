@@ -32,7 +32,7 @@ impl Engine {
             let mut stopping = engine.0.stopping.subscribe();
             // What is half gathered at a stop is gathered again at the next start.
             let done = tokio::select! {
-                done = engine.gather(number) => done,
+                done = engine.gather_unless_frozen(number) => done,
                 _ = stopping.wait_for(|stop| *stop) => Ok(()),
             };
             engine.preparing().remove(&number);
@@ -65,6 +65,24 @@ impl Engine {
     fn bench_of(&self, number: ChangeNumber) -> Option<Arc<tokio::sync::Mutex<()>>> {
         let change = self.0.store.read(|rows| rows.change(number)).ok()?;
         self.0.benches.get(&change.request.target).cloned()
+    }
+
+    /// Gathers until it is frozen; [`Engine::prepare_again`] begins anew.
+    async fn gather_unless_frozen(&self, number: ChangeNumber) -> Result<(), StoreError> {
+        let change = self.0.store.read(|rows| rows.change(number))?;
+        let gathered = self.halt_of(&change).unless(self.gather(number)).await;
+        gathered.unwrap_or_else(|why| {
+            tracing::info!(%number, why, "evidence is not gathered now");
+            Ok(())
+        })
+    }
+
+    /// Something was thawed: goes on with what a freeze has ended.
+    pub(crate) fn prepare_again(&self) {
+        match self.0.store.read(|rows| rows.numbers(true)) {
+            Ok(open) => open.into_iter().for_each(|number| self.prepare(number)),
+            Err(error) => tracing::error!(%error, "what lacks evidence cannot be read"),
+        }
     }
 
     async fn gather(&self, number: ChangeNumber) -> Result<(), StoreError> {
@@ -119,21 +137,18 @@ impl Engine {
         }
         let stored = self.0.store.read(|rows| rows.payload(change.request.number))?;
         let Some(target) = self.0.targets.get(&partner).cloned() else { return Ok(()) };
-        let same = match self.is_itself(&partner).await {
-            Err(why) => Err(why),
-            Ok(()) => {
-                let seen = target.preview(&stored.payload, &change.request.actions).await;
-                seen.map_err(|error| error.to_string()).and_then(|seen| alike(change, &seen))
-            }
-        };
-        let rehearsal = match same {
-            Err(why) => Err(why),
-            Ok(()) => {
-                let permit = Permit::grant(Rehearse { payload: stored.payload, partner });
-                let ran: Result<Rehearsal, TargetError> = target.rehearse(permit).await;
-                ran.map_err(|error| error.to_string())
-            }
-        };
+        let mut halt = self.halt_all(&partner);
+        let practised = halt.unless(async {
+            self.is_itself(&partner).await?;
+            let seen = target.preview(&stored.payload, &change.request.actions).await;
+            alike(change, &seen.map_err(|error| error.to_string())?)?;
+            let partner = partner.clone();
+            let permit = Permit::grant(Rehearse { payload: stored.payload, partner });
+            let ran: Result<Rehearsal, TargetError> = target.rehearse(permit).await;
+            ran.map_err(|error| error.to_string())
+        });
+        // Where the partner is frozen that is no fault of the change's.
+        let Ok(rehearsal) = practised.await else { return Ok(()) };
         let event = match rehearsal {
             Ok(rehearsal) => Event::Rehearsed { rehearsal },
             // Tried again and failed again is no news.

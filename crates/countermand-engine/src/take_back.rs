@@ -80,7 +80,13 @@ impl Engine {
         let begun = Event::RestoreBegun { human: human.clone(), overwrite };
         self.spend(statement, number, begun, proof).await?;
         let folder = self.0.installation.restore_points.join(&restore_point.folder);
-        let permit = Permit::grant(Restore { change: number, folder, restore_point, overwrite });
+        let permit = Permit::grant(Restore {
+            change: number,
+            folder,
+            restore_point,
+            overwrite,
+            halt: self.halt_of(&change),
+        });
         match target.restore(permit).await {
             Ok(done) => {
                 let rows = done.rows.values().sum::<u64>();

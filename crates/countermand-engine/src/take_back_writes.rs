@@ -76,7 +76,9 @@ impl Engine {
         let writes = self.kept(&Span { agent: &agent, target: &target, since, until })?;
         let wish = self.intend_take_back(statement, &writes, proof).await?;
         let to = self.writable(&target)?;
-        let done = to.take_back(Permit::grant(TakeBack { writes, overwrite })).await;
+        // A frozen agent is just what one takes back.
+        let halt = self.halt_all(&target);
+        let done = to.take_back(Permit::grant(TakeBack { writes, overwrite, halt })).await;
         self.took_back(wish, &statement.signer.to_string(), &done).await?;
         match done {
             Ok(done) => Ok(Reply::Done { words: in_words(&agent, &done), credential: None }),

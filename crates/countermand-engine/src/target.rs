@@ -1,5 +1,6 @@
 //! What the engine asks of production: the side of a protocol that a permit opens.
 
+use crate::halt::Halt;
 use crate::permit::Permit;
 use async_trait::async_trait;
 use countermand_core::action::Action;
@@ -29,6 +30,9 @@ pub enum TargetError {
         /// The target's own message.
         message: String,
     },
+    /// A freeze came first: what ran was stopped.
+    #[error("stopped: {0}")]
+    Halted(String),
     /// Something on the gateway's side failed: a backup tool, a disk.
     #[error("{0}")]
     Local(String),
@@ -107,6 +111,8 @@ pub struct Restore {
     pub restore_point: RestorePoint,
     /// Also over what changed since.
     pub overwrite: bool,
+    /// Until its commit is sent.
+    pub halt: Halt,
 }
 
 /// A write that flowed, as the door kept it.
@@ -125,6 +131,8 @@ pub struct TakeBack {
     pub writes: Vec<KeptWrite>,
     /// Also over what changed since.
     pub overwrite: bool,
+    /// Until its commit is sent.
+    pub halt: Halt,
 }
 
 /// What is to become of a run.
@@ -203,6 +211,10 @@ pub struct Restored {
 }
 
 /// One thing in production that changes are made to.
+///
+/// What is dropped before it answers stops: the target has what runs there for it cancelled, in the
+/// middle of a statement, and rolled back. What commits by itself takes a [`Halt`] instead, since
+/// only it knows when it can no longer stop.
 #[async_trait]
 pub trait Target: Send + Sync {
     /// What tells this target from every other, under whatever name and address it is reached.

@@ -1,22 +1,31 @@
-//! The kill switch, when the store is sick.
+//! The kill switch: what is under way, and a store that is sick.
 
 use crate::memory::Memory;
 use crate::world::{self, NOBODY, World};
-use countermand_engine::control::{Command, Reply, Scope};
+use countermand_core::request::ChangeNumber;
+use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply, Scope};
 use countermand_engine::{Clock, Home, Refusal};
 use jiff::Timestamp;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// An installation whose store commits nothing while the lock is held.
 async fn with_a_store_that_can_hang() -> (World, Arc<Mutex<()>>) {
-    let lock = Arc::new(Mutex::new(()));
-    let hanging = Arc::clone(&lock);
+    let (world, lock, _) = with_a_store_that_is_seen_hanging().await;
+    (world, lock)
+}
+
+/// The same, with how often something was about to be committed.
+async fn with_a_store_that_is_seen_hanging() -> (World, Arc<Mutex<()>>, Arc<AtomicU64>) {
+    let (lock, commits) = (Arc::new(Mutex::new(())), Arc::new(AtomicU64::new(0)));
+    let (hanging, counted) = (Arc::clone(&lock), Arc::clone(&commits));
     let folder = tempfile::tempdir().unwrap();
     let mut home = Home::at(folder.path().join("state"));
     home.create("test").unwrap();
     home.hook = Some(Arc::new(move |_, done| {
         if !done {
+            counted.fetch_add(1, Ordering::SeqCst);
             drop(hanging.lock());
         }
     }));
@@ -26,7 +35,7 @@ async fn with_a_store_that_can_hang() -> (World, Arc<Mutex<()>>) {
     let engine = world::open(installation, home, clock.clone(), &prod).await.unwrap();
     let world = World { folder, clock, prod, engine, free: Arc::default() };
     world.let_in().await;
-    (world, lock)
+    (world, lock, commits)
 }
 
 fn freeze(reason: &str) -> Command {
@@ -109,4 +118,113 @@ async fn what_cannot_be_read_of_freezes_freezes_everything() {
     let engine = world::open(installation, home, world.clock.clone(), &prod).await.unwrap();
     let (clock, free) = (world.clock.clone(), Arc::default());
     assert!(is_frozen(&World { folder: copied, clock, prod, engine, free }).await);
+}
+
+impl World {
+    /// A change that runs, and is not answered.
+    async fn running(&self) -> u64 {
+        let number = self.held("billing").await;
+        self.prepared(number).await;
+        self.prod.data.lock().unwrap().stall_run = true;
+        self.approve("bob", number).await;
+        self.cool();
+        self.until(number, |view| view.line.state == "running").await;
+        number
+    }
+
+    async fn thaw(&self, what: Scope) {
+        let thawed = self.sign("carol", PrepareAct::Thaw { what }).await;
+        assert!(matches!(thawed, Reply::Done { .. }), "{thawed:?}");
+    }
+}
+
+fn says(view: &ChangeView, words: &str) -> bool {
+    view.history.iter().any(|(_, said)| said.contains(words))
+}
+
+#[tokio::test]
+async fn what_runs_is_ended_in_the_middle_and_says_why() {
+    let (agent, target) = ("bot".parse().unwrap(), "prod".parse().unwrap());
+    for what in [Scope::Agent(agent), Scope::Target(target), Scope::Everything] {
+        let world = World::new().await;
+        let number = world.running().await;
+        let command = Command::Freeze { what: what.clone(), reason: "an incident".into() };
+        world.engine.control(command, NOBODY).await;
+        let held = world.until(number, |view| view.line.state == "held").await;
+        let why = format!("{what} is frozen: an incident");
+        assert!(says(&held, &why) && says(&held, "cancelled while it ran"), "{held:#?}");
+        world.prod.data.lock().unwrap().stall_run = false;
+        world.thaw(what).await;
+        // It cools anew first.
+        world.cool();
+        world.until(number, |view| view.line.state == "executed").await;
+        let (runs, commits) = {
+            let data = world.prod.data.lock().unwrap();
+            (data.runs, data.commits)
+        };
+        assert_eq!((runs, commits), (2, 1));
+        assert_eq!(world.consistency().await.differences, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "the store hangs for as long as it is held")]
+async fn between_the_last_decision_and_the_commit_it_still_stops() {
+    let (world, lock, commits) = with_a_store_that_is_seen_hanging().await;
+    let number = world.running().await;
+    let hanging = lock.lock().unwrap();
+    let before = commits.load(Ordering::SeqCst);
+    world.prod.data.lock().unwrap().stall_run = false;
+    while commits.load(Ordering::SeqCst) == before {
+        tokio::task::yield_now().await;
+    }
+    world.engine.control(freeze("an incident"), NOBODY).await;
+    drop(hanging);
+    let held = world.until(number, |view| view.line.state == "held").await;
+    assert!(says(&held, "everything is frozen: an incident"), "{held:#?}");
+    assert_eq!(world.prod.data.lock().unwrap().commits, 0);
+}
+
+#[tokio::test]
+async fn evidence_is_gathered_no_more_and_again_once_it_is_thawed() {
+    let world = World::new().await;
+    world.prod.data.lock().unwrap().stall_trial = true;
+    let number = world.held("billing").await;
+    let trials = || world.prod.data.lock().unwrap().trials;
+    while trials() == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.engine.control(freeze("an incident"), NOBODY).await;
+    // Given up: it does not answer any more, also when it could.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    world.prod.data.lock().unwrap().stall_trial = false;
+    assert!(world.show(number).await.trial.is_none());
+    world.thaw(Scope::Everything).await;
+    world.prepared(number).await;
+    assert_eq!(trials(), 2);
+}
+
+#[tokio::test]
+async fn a_restore_ends_in_the_middle_and_may_be_tried_again() {
+    let world = World::new().await;
+    let number = world.held("billing").await;
+    world.approve("bob", number).await;
+    world.prepared(number).await;
+    world.cool();
+    world.until(number, |view| view.line.state == "executed").await;
+    world.prod.data.lock().unwrap().stall_restore = true;
+    let restore = || PrepareAct::Restore { change: ChangeNumber(number), overwrite: false };
+    let freezing = async {
+        while world.prod.data.lock().unwrap().restores == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.engine.control(freeze("an incident"), NOBODY).await
+    };
+    let (told, _) = tokio::join!(world.sign("bob", restore()), freezing);
+    assert!(world::refused(&told).contains("everything is frozen: an incident"), "{told:?}");
+    world.thaw(Scope::Everything).await;
+    let told = world.sign("bob", restore()).await;
+    assert!(matches!(told, Reply::Done { .. }), "{told:?}");
 }

@@ -48,6 +48,10 @@ pub(crate) struct Data {
     pub(crate) altered: BTreeMap<String, String>,
     /// Runs wait before they answer.
     pub(crate) stall_run: bool,
+    /// Trials wait before they answer.
+    pub(crate) stall_trial: bool,
+    /// Trials that were asked for.
+    pub(crate) trials: u64,
     /// What it says that it is, where it is not what it is called.
     pub(crate) is_really: Option<String>,
     /// It answers nobody who asks what it is.
@@ -149,6 +153,10 @@ impl Target for Memory {
     }
 
     async fn trial(&self, preview: &Preview, folder: PathBuf) -> Result<RestorePoint, TargetError> {
+        self.data.lock().unwrap().trials += 1;
+        while self.data.lock().unwrap().stall_trial {
+            tokio::task::yield_now().await;
+        }
         let rows = preview.ceiling.rows.iter().map(|(table, row)| (table.clone(), row.measured));
         Ok(restore_point(&folder, &rows.collect()))
     }
@@ -267,14 +275,15 @@ impl Target for Memory {
     }
 
     async fn restore(&self, permit: Permit<Restore>) -> Result<Restored, TargetError> {
-        let act = permit.spend();
+        let mut act = permit.spend();
         let stalls = {
             let mut data = self.data.lock().unwrap();
             data.restores += 1;
             std::mem::take(&mut data.stall_restore)
         };
         if stalls {
-            std::future::pending::<()>().await;
+            let never = act.halt.unless(std::future::pending::<()>()).await;
+            return Err(TargetError::Halted(never.unwrap_err()));
         }
         let mut data = self.data.lock().unwrap();
         let mut rows = Counts::new();

@@ -11,6 +11,7 @@ mod configure;
 mod console;
 mod doctor;
 mod elsewhere;
+mod freeze;
 mod gateway;
 mod ledger_keys;
 mod life;

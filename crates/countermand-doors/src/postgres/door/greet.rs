@@ -7,7 +7,7 @@ use super::output::Output;
 use super::step::Step;
 use super::{DoorTls, Upstream};
 use crate::postgres::refuse::{self, CANNOT_JUDGE, FORBIDDEN, Said};
-use crate::postgres::target::connection::{Connection, ConnectionError, Reader};
+use crate::postgres::target::connection::{CHECKS, Connection, ConnectionError, Reader};
 use crate::postgres::wire::{self, Startup, StartupError};
 use bytes::BytesMut;
 use countermand_core::name::TargetName;
@@ -255,6 +255,7 @@ pub(super) async fn open(
         upstream.settings.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     let name = format!("countermand {} {}", welcome.caller.agent, welcome.caller.session);
     settings.push(("application_name".to_owned(), name));
+    settings.push((CHECKS.0.to_owned(), CHECKS.1.to_owned()));
     let cannot = |error: ConnectionError| {
         // What went wrong between the gateway and production is not the agent's business.
         tracing::warn!(target_name = %welcome.target, %error, "no session with the target");

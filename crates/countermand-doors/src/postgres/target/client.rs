@@ -5,13 +5,15 @@
 //! name out of a catalogue is a value and never syntax.
 
 use super::super::unit::UnitStatement;
-use super::connection::{Address, Connection, ConnectionError, Login};
+use super::connection::{Address, CHECKS, Connection, ConnectionError, Login};
 use crate::postgres::wire::{ErrorResponse, Frame, Malformed, command_tag, ready, row};
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 const DATA_ROW: u8 = b'D';
 const COMMAND_COMPLETE: u8 = b'C';
@@ -34,6 +36,8 @@ const PINNED: [(&str, &str); 12] = [
     ("xmloption", "'content'"),
     ("quote_all_identifiers", "off"),
 ];
+/// A server that takes no cancel in this time is left to find the connection closed.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of a restore point that are on their way at once.
 const COPY_CHUNK: usize = 64 * 1024;
 
@@ -101,6 +105,8 @@ pub(super) struct Limits {
 pub(super) struct Client {
     connection: Connection,
     status: u8,
+    /// Whether a question was sent that is not answered to its end.
+    asks: bool,
     limits: Limits,
     /// The role that conditions of a unit are counted as: the agents' own, so that a count tells
     /// nobody what they could not read themselves.
@@ -139,14 +145,14 @@ impl Client {
             ("statement_timeout", millis(limits.statement)),
             ("lock_timeout", millis(limits.lock)),
             ("idle_in_transaction_session_timeout", millis(limits.idle)),
-            // A gateway that dies in the middle must not leave its locks behind.
-            ("client_connection_check_interval", "2s".to_owned()),
+            // Whoever leaves in the middle leaves no locks behind.
+            (CHECKS.0, CHECKS.1.to_owned()),
         ];
         let settings = settings.into_iter().chain(pinned);
         let settings: Vec<(String, String)> =
             settings.map(|(name, value)| (name.to_owned(), value)).collect();
         let connection = Connection::open_direct(address, login, &settings).await?;
-        Ok(Client { connection, status: b'I', limits, counts_as: None })
+        Ok(Client { connection, status: b'I', asks: false, limits, counts_as: None })
     }
 
     /// Whether the transaction that was begun is open and has not failed.
@@ -263,6 +269,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out)?;
+        self.asks = true;
         self.connection.send(&out).await?;
         let mut refused = None;
         loop {
@@ -274,7 +281,7 @@ impl Client {
                     .map_err(|error| ClientError::Local(error.to_string()))?,
                 ERROR => refused = Some(server(&frame)),
                 READY => {
-                    self.status = ready(&frame)?;
+                    self.ready(&frame)?;
                     return refused.map_or(Ok(()), Err);
                 }
                 _ => {}
@@ -290,6 +297,7 @@ impl Client {
     ) -> Result<String, ClientError> {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out)?;
+        self.asks = true;
         self.connection.send(&out).await?;
         loop {
             let frame = self.connection.receive().await?;
@@ -322,6 +330,7 @@ impl Client {
 
     /// Sends, and takes all there is up to the server's being ready again.
     async fn converse(&mut self, out: &[u8]) -> Result<Answer, ClientError> {
+        self.asks = true;
         if !out.is_empty() {
             self.connection.send(out).await?;
         }
@@ -342,12 +351,32 @@ impl Client {
                     self.connection.send(&no).await?;
                 }
                 READY => {
-                    self.status = ready(&frame)?;
+                    self.ready(&frame)?;
                     return refused.map_or(Ok(answer), Err);
                 }
                 _ => {}
             }
         }
+    }
+
+    fn ready(&mut self, frame: &Frame) -> Result<(), ClientError> {
+        self.status = ready(frame)?;
+        self.asks = false;
+        Ok(())
+    }
+}
+
+impl Drop for Client {
+    /// Whoever turns away in the middle of a question has the server stop at once, not at the end
+    /// of a statement. What cannot be cancelled finds the connection closed, which ends it as well.
+    fn drop(&mut self) {
+        let Some(runtime) = Handle::try_current().ok().filter(|_| self.asks) else { return };
+        let cancel = self.connection.greeting().cancel.clone();
+        runtime.spawn(async move {
+            if !matches!(timeout(CANCEL_WITHIN, cancel.cancel()).await, Ok(Ok(()))) {
+                tracing::warn!("a statement could not be cancelled; its connection is closed");
+            }
+        });
     }
 }
 

@@ -22,6 +22,9 @@ pub use login::CancelKey;
 pub use read::Reader;
 pub use tls::{Roots, Tls};
 
+/// How often a server that runs a statement looks whether anybody waits for it: what cannot be
+/// cancelled, since its own code catches that, ends then.
+pub(crate) const CHECKS: (&str, &str) = ("client_connection_check_interval", "500ms");
 /// Resolving, connecting, TLS and login together take no longer.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 

@@ -2,7 +2,7 @@
 
 use super::Setup;
 use super::catalog::Address;
-use super::connection::{Host, Roots, Tls};
+use super::connection::{CHECKS, Host, Roots, Tls};
 use secrecy::ExposeSecret as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -176,6 +176,8 @@ fn program(setup: &Setup, name: &str) -> Command {
     let mut command = Command::new(setup.programs.join(name));
     command.env_clear().env("LC_ALL", "C").env("PGCLIENTENCODING", "UTF8");
     command.env("PGAPPNAME", "countermand").env("PGCONNECT_TIMEOUT", "10");
+    // Killed, it leaves nothing that runs on.
+    command.env("PGOPTIONS", format!("-c {}={}", CHECKS.0, CHECKS.1));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

@@ -51,9 +51,15 @@ pub(super) async fn restore(
     target: &PostgresTarget,
     restore: Restore,
 ) -> Result<Restored, TargetError> {
-    let mut work = Work::open(target, restore.folder, &restore.restore_point).await?;
-    work.begin_locked().await?;
-    let done = work.restore(restore.overwrite).await;
+    let Restore { folder, restore_point, overwrite, mut halt, .. } = restore;
+    let ready = halt.unless(async {
+        let mut work = Work::open(target, folder, &restore_point).await?;
+        work.begin_locked().await?;
+        let done = work.restore(overwrite).await;
+        Ok::<_, TargetError>((work, done))
+    });
+    // Halted, the connection ends in the middle of its work, and the transaction with it.
+    let (mut work, done) = ready.await.unwrap_or_else(|why| Err(TargetError::Halted(why)))?;
     match done {
         Ok(restored) => {
             let tag = work.client.batch("COMMIT").await.map_err(|error| {

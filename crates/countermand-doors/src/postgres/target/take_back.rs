@@ -58,11 +58,16 @@ pub(super) async fn take_back(
     target: &PostgresTarget,
     act: TakeBack,
 ) -> Result<Restored, TargetError> {
-    let mut client = target.connect().await?;
-    client.batch("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-    // Dropped on an error, the connection ends, and the transaction with it.
-    let mut work = Work::open(client, &act.writes, true).await?;
-    let restored = work.take_back(act.overwrite).await?;
+    let TakeBack { writes, overwrite, mut halt } = act;
+    // Dropped on an error or halted, the connection ends, and the transaction with it.
+    let ready = halt.unless(async {
+        let mut client = target.connect().await?;
+        client.batch("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let mut work = Work::open(client, &writes, true).await?;
+        let restored = work.take_back(overwrite).await?;
+        Ok::<_, TargetError>((work, restored))
+    });
+    let (mut work, restored) = ready.await.unwrap_or_else(|why| Err(TargetError::Halted(why)))?;
     let tag = work.client.batch("COMMIT").await.map_err(|error| match error {
         ClientError::Lost(why) => TargetError::Local(format!(
             "whether it was taken back is not known ({why}): look with --plan"

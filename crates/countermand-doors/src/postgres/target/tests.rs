@@ -1,6 +1,7 @@
 //! Beliefs about a real server. In this crate and not beside it: what a permit opens is tested
 //! here from behind the permit, which only the engine can make.
 
+mod halt;
 mod preview;
 mod probe;
 mod reads;
@@ -19,6 +20,7 @@ use countermand_core::change::{CommitToken, RestorePoint};
 use countermand_core::preview::Preview;
 use countermand_core::radius::Reversibility;
 use countermand_core::request::ChangeNumber;
+use countermand_engine::Halt;
 use countermand_engine::target::{
     Aborted, Commit, Ended, Restore, Restored, Run, Target as _, TargetError,
 };
@@ -145,8 +147,13 @@ impl Site {
         overwrite: bool,
     ) -> Result<Restored, TargetError> {
         let folder = self.folder(&point.folder);
-        let restore =
-            Restore { change: ChangeNumber(7), folder, restore_point: point.clone(), overwrite };
+        let restore = Restore {
+            change: ChangeNumber(7),
+            folder,
+            restore_point: point.clone(),
+            overwrite,
+            halt: Halt::never(),
+        };
         super::restore::restore(&self.target, restore).await
     }
 

@@ -10,13 +10,18 @@ use writes::{add, change, run};
 
 impl Site {
     async fn take_back(&self, writes: &[KeptWrite]) -> Restored {
-        let act = TakeBack { writes: writes.to_vec(), overwrite: false };
+        let act = TakeBack { writes: writes.to_vec(), overwrite: false, halt: Halt::never() };
         take_back(&self.target, act).await.unwrap()
     }
 
     async fn overwrite(&self, writes: &[KeptWrite]) -> Restored {
-        let act = TakeBack { writes: writes.to_vec(), overwrite: true };
+        let act = TakeBack { writes: writes.to_vec(), overwrite: true, halt: Halt::never() };
         take_back(&self.target, act).await.unwrap()
+    }
+
+    /// One write that flowed.
+    pub(super) async fn wrote(&self, table: &str, condition: &str, sql: &str) -> KeptWrite {
+        self.writes(&[change(table, condition, sql)]).await
     }
 
     async fn plan_back(&self, writes: &[KeptWrite]) -> RestorePlan {
@@ -190,8 +195,10 @@ async fn only_what_was_committed_is_taken_back() {
     let site = Site::start(PLAIN).await;
     let mut open = site.begin().await;
     let unsettled = open.all(&[update(1, "open")]).await;
-    let error =
-        take_back(&site.target, TakeBack { writes: vec![unsettled.clone()], overwrite: true });
+    let error = take_back(
+        &site.target,
+        TakeBack { writes: vec![unsettled.clone()], overwrite: true, halt: Halt::never() },
+    );
     let error = error.await.unwrap_err().to_string();
     assert!(error.contains("has not ended yet"), "{error}");
     open.end("ROLLBACK").await;
@@ -314,7 +321,7 @@ async fn what_would_write_to_another_table_is_not_done() {
     .await;
     let update = "UPDATE shop.t SET code = 'b' WHERE id = 1";
     let write = site.writes(&[change("shop.t", "id = 1", update)]).await;
-    let act = TakeBack { writes: vec![write], overwrite: false };
+    let act = TakeBack { writes: vec![write], overwrite: false, halt: Halt::never() };
     let error = take_back(&site.target, act).await.unwrap_err().to_string();
     assert!(error.contains("would have written to shop.u as well"), "{error}");
     assert_eq!(site.rows(&["shop.t", "shop.u"]).await, "shop.t|(1,b)\nshop.u|(b)");
