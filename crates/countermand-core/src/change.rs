@@ -68,8 +68,13 @@ pub enum State {
     Withdrawn,
     /// Not decided in time.
     Expired,
-    /// Whether it was committed cannot be known, with the reason.
-    InDoubt(String),
+    /// Whether it was committed cannot be known, until a human has looked.
+    InDoubt {
+        /// Why, in words.
+        why: String,
+        /// What it did, and what would prove that it was committed, where it came as far as that.
+        ran: Option<(Counts, CommitToken)>,
+    },
     /// Executed, and then taken back.
     Restored(Outcome),
 }
@@ -87,7 +92,7 @@ impl State {
             State::Rejected { .. } => "rejected",
             State::Withdrawn => "withdrawn",
             State::Expired => "expired",
-            State::InDoubt(_) => "in doubt",
+            State::InDoubt { .. } => "in doubt",
             State::Restored(_) => "restored",
         }
     }
@@ -288,7 +293,13 @@ impl Change {
             Event::Rejected { human, reason, .. } => {
                 self.end(at, State::Rejected { human: human.clone(), reason: reason.clone() });
             }
-            Event::InDoubt { why } => self.end(at, State::InDoubt(why.clone())),
+            Event::InDoubt { why } => self.doubt(at, why.clone()),
+            Event::Resolved { committed: true, .. } => self.found_committed(at),
+            Event::Resolved { human, reason, .. } => {
+                self.restore_point = None;
+                let why = format!("{human} has looked, and it was not committed: {reason}");
+                self.end(at, State::Failed(why));
+            }
             Event::Delivered { .. } => self.delivered = true,
             Event::Withdrawn { .. } => self.end(at, State::Withdrawn),
             Event::Expired => self.end(at, State::Expired),
@@ -351,6 +362,24 @@ impl Change {
         }
     }
 
+    fn doubt(&mut self, at: Timestamp, why: String) {
+        let ran = match &self.state {
+            State::Committing { measured, token, .. } => Some((measured.clone(), token.clone())),
+            _ => None,
+        };
+        self.end(at, State::InDoubt { why, ran });
+    }
+
+    /// What the target said of it was lost with the connection.
+    fn found_committed(&mut self, at: Timestamp) {
+        let measured = match &self.state {
+            State::InDoubt { ran: Some((measured, _)), .. } => measured.clone(),
+            _ => Counts::new(),
+        };
+        self.executions += 1;
+        self.end(at, State::Executed(Outcome { said: Vec::new(), measured }));
+    }
+
     fn watched(&mut self, state: WatchState) {
         if let Some(watch) = &mut self.watch {
             watch.state = state;
@@ -398,6 +427,9 @@ impl Change {
             // Running, in a copy that the gateway was restored from: the commit may have followed.
             Event::InDoubt { .. } => {
                 matches!(self.state, State::Running { .. } | State::Committing { .. })
+            }
+            Event::Resolved { human, confirms, .. } => {
+                matches!(self.state, State::InDoubt { .. }) && self.is_own_of(human) == *confirms
             }
             Event::Delivered { .. } => !self.state.is_open() && !self.delivered,
             Event::RestoreBegun { .. } => {
@@ -466,6 +498,7 @@ impl Change {
             Event::Executed { .. } => "executed",
             Event::RolledBack { .. } => "rolled back",
             Event::InDoubt { .. } => "put in doubt",
+            Event::Resolved { .. } => "resolved",
             Event::Delivered { .. } => "delivered",
             Event::Withdrawn { .. } => "withdrawn",
             Event::Expired => "expired",

@@ -38,6 +38,15 @@ pub enum Act {
         /// Also where rows or objects changed since.
         overwrite: bool,
     },
+    /// Say what came of a change whose end nobody knows.
+    Resolve {
+        /// The change.
+        change: ChangeNumber,
+        /// Whether it was committed.
+        committed: bool,
+        /// What shows it.
+        reason: String,
+    },
     /// Take back what an agent wrote in one target within this time.
     TakeBack {
         /// Whose writes.
@@ -106,6 +115,7 @@ impl Act {
             Act::Adopt(_) => "adopt",
             Act::Reject { .. } => "reject",
             Act::Restore { .. } => "restore",
+            Act::Resolve { .. } => "resolve",
             Act::TakeBack { .. } => "take_back",
             Act::AddAgent { .. } => "add_agent",
             Act::Thaw { .. } => "thaw",

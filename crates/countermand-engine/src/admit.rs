@@ -298,7 +298,9 @@ impl Engine {
                 let (by, reason) = (human.clone(), reason.clone());
                 if fresh { Err(Refusal::Rejected { change: number, by, reason }) } else { Ok(None) }
             }
-            State::InDoubt(why) => Err(Refusal::InDoubt { change: number, why: why.clone() }),
+            State::InDoubt { why, .. } => {
+                Err(Refusal::InDoubt { change: number, why: why.clone() })
+            }
             _ => Ok(None),
         }
     }

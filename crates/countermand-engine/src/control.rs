@@ -178,7 +178,8 @@ pub enum Reply {
     Prepared {
         /// The bytes to sign, in namespace `countermand-statement-v1`.
         statement: String,
-        /// Typed back by the signer before signing: the change's number and largest count.
+        /// Typed back by the signer before signing: the change's number, and the largest count that was
+        /// measured.
         type_back: Option<(ChangeNumber, u64)>,
         /// The change, where the statement is about one.
         change: Option<Box<ChangeView>>,

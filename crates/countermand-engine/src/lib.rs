@@ -18,6 +18,7 @@ mod configure;
 mod consistency;
 pub mod control;
 pub mod disk;
+mod doubt;
 mod engine;
 mod enrolment;
 mod erase;

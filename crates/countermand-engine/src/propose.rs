@@ -143,7 +143,7 @@ impl Engine {
     /// Whether what ended like this may be asked again: a rejection stands for a day, for humans
     /// too, and a doubt until somebody resolves it.
     fn is_open_again(&self, change: &Change) -> Result<(), ReviewError> {
-        if let State::InDoubt(why) = &change.state {
+        if let State::InDoubt { why, .. } = &change.state {
             let number = change.request.number;
             return no(format!("nobody knows whether this ran as change {number}: {why}"));
         }

@@ -82,7 +82,7 @@ impl Engine {
         let type_back = change.as_ref().map(|change| {
             let largest = match &statement.act {
                 Act::ApproveStanding(subject) => subject.largest(),
-                _ => change.preview.ceiling.largest(),
+                _ => change.preview.ceiling.largest_measured(),
             };
             (change.request.number, largest)
         });
@@ -126,6 +126,10 @@ impl Engine {
             PrepareAct::Restore { change, overwrite } => {
                 let found = load(change)?;
                 (Act::Restore { change, overwrite }, Some(found))
+            }
+            PrepareAct::Resolve { change, committed, reason } => {
+                let found = self.doubted(change)?;
+                (Act::Resolve { change, committed, reason }, Some(found))
             }
             PrepareAct::TakeBack { writes, overwrite } => {
                 let (target, until) = self.bounds_of(&writes)?;
@@ -255,6 +259,7 @@ impl Engine {
             Act::Restore { change, overwrite } => {
                 self.restore(&statement, change, overwrite, signed, proof).await
             }
+            Act::Resolve { .. } => self.end_doubt(&statement, signed, proof).await,
             Act::TakeBack { .. } => self.take_back(&statement, signed, proof).await,
             Act::AddAgent { .. } => self.add_agent(&statement, signed, proof).await,
             Act::ProposeConfiguration(subject) => {

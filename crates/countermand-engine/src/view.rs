@@ -270,7 +270,7 @@ fn cools_until(change: &Change, decision: &Decision, now: Timestamp) -> Option<T
 
 fn ended(change: &Change) -> Option<String> {
     match &change.state {
-        State::Failed(why) | State::InDoubt(why) => Some(why.clone()),
+        State::Failed(why) | State::InDoubt { why, .. } => Some(why.clone()),
         State::Rejected { human, reason } => Some(format!("rejected by {human}: {reason}")),
         State::Forbidden | State::Held => None,
         State::Running { .. } | State::Committing { .. } => None,
@@ -321,6 +321,11 @@ fn words(recorded: &Recorded) -> String {
         Event::Executed { .. } => "executed".into(),
         Event::RolledBack { why, .. } => format!("rolled back: {why}"),
         Event::InDoubt { why } => format!("in doubt: {why}"),
+        Event::Resolved { committed, human, reason, confirms, .. } => {
+            let found = if *committed { "committed" } else { "not committed" };
+            let alone = if *confirms { ", its sponsor; nobody else has looked" } else { "" };
+            format!("found {found} by {human}{alone}: {reason}")
+        }
         Event::Delivered { .. } => "outcome given to the agent".into(),
         Event::Withdrawn { by } => format!("withdrawn by {by}"),
         Event::Expired => "expired".into(),

@@ -24,8 +24,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 100;
 const NOBODY: Peer = Peer { uid: 0, pid: None };
-const RUNS: &str =
-    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE usename = 'session' AND state = 'active'";
+const RUNS: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE usename = 'session' AND state = 'active'";
 
 /// What a frozen agent is at.
 #[derive(Clone, Copy)]

@@ -5,7 +5,9 @@ mod console;
 mod observe;
 mod upkeep;
 
-pub use changes::{Adopt, Approve, AtDoor, Changes, Propose, Reject, Restore, Standing, Viewer};
+pub use changes::{
+    Adopt, Approve, AtDoor, Changes, Propose, Reject, Resolve, Restore, Standing, Viewer,
+};
 pub use console::Console;
 pub use observe::Observe;
 pub use upkeep::{
@@ -81,6 +83,8 @@ pub enum Command {
     Submit(Submit),
     /// Take back an executed change, or what an agent wrote without asking
     Restore(Restore),
+    /// Say what came of a change that is in doubt, once you have looked at the target
+    Resolve(Resolve),
     /// Stop everything that flows, at once; needs no signature
     Freeze(Freeze),
     /// Let what was frozen run again
@@ -178,7 +182,8 @@ pub struct Signer {
     /// Who you are [default: whose key it is by the configuration]
     #[arg(long = "as", value_name = "HUMAN")]
     pub human: Option<HumanName>,
-    /// What would be typed back, for scripts: the change's number and its largest count
+    /// What would be typed back, for scripts: the change's number and the largest count that was
+    /// measured
     #[arg(long, value_name = "NUMBERS")]
     pub typed: Option<String>,
 }

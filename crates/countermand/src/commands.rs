@@ -41,6 +41,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Approve(arguments) => review::approve(&global, arguments),
         Command::Adopt(arguments) => review::adopt(&global, arguments),
         Command::Reject(arguments) => review::reject(&global, arguments),
+        Command::Resolve(arguments) => review::resolve(&global, arguments),
         Command::Submit(arguments) => review::submit(&global, arguments),
         Command::Standing(arguments) => standing::run(&global, arguments),
         Command::Restore(arguments) => restore::run(&global, arguments),

@@ -156,7 +156,8 @@ fn check(
             PrepareAct::ApproveStanding { terms, .. },
             Some(change),
         ) => is_like(subject, change, terms),
-        (Act::Approve(_) | Act::Adopt(_) | Act::Reject { .. }, ..)
+        (Act::Resolve { change: number, .. }, _, Some(change)) => *number == change.line.number,
+        (Act::Approve(_) | Act::Adopt(_) | Act::Reject { .. } | Act::Resolve { .. }, ..)
         | (Act::ApproveStanding(_), ..) => false,
         (Act::Restore { .. } | Act::TakeBack { .. }, ..)
         | (Act::AddAgent { .. } | Act::Thaw { .. } | Act::RotateKey { .. }, ..)
@@ -181,6 +182,10 @@ fn says(statement: &Statement, asked: &PrepareAct) -> bool {
         (Act::Reject { subject, reason }, PrepareAct::Reject { change, reason: asked }) => {
             subject.change == *change && reason == asked
         }
+        (
+            Act::Resolve { change, committed, reason },
+            PrepareAct::Resolve { change: asked, committed: found, reason: why },
+        ) => change == asked && committed == found && reason == why,
         (
             Act::Restore { change, overwrite },
             PrepareAct::Restore { change: asked, overwrite: over },
@@ -318,8 +323,9 @@ fn show(statement: &str, change: Option<&ChangeView>) {
     page.eprint();
 }
 
-/// Has the human type two numbers of what they sign: the change's and its largest count, or the
-/// configuration's and how many differences it has.
+/// Has the human type two numbers: the change's and the largest count that was measured, which only
+/// who looked knows; of what is approved beforehand the largest that is signed, since nothing is
+/// measured yet; the configuration's and how many differences it has.
 fn typed_back(
     act: &PrepareAct,
     numbers: (ChangeNumber, u64),
@@ -332,10 +338,15 @@ fn typed_back(
             "that is not the configuration's number and how many differences it has: nothing was \
              signed",
         ),
+        PrepareAct::ApproveStanding { .. } => (
+            "\nTo sign, type the change's number and the largest number of rows that each may lose \
+             or change: ",
+            "that is not the change's number and the largest count signed for: nothing was signed",
+        ),
         _ => (
-            "\nTo sign, type the change's number and the largest number of rows it may lose or \
-             change: ",
-            "that is not the change's number and its largest count: nothing was signed",
+            "\nTo sign, type the change's number and the largest number of rows that was measured: ",
+            "that is not the change's number and the largest count that was measured: nothing was \
+             signed",
         ),
     };
     let typed = match typed {

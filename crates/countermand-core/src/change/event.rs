@@ -234,6 +234,19 @@ pub enum Event {
         /// In words.
         why: String,
     },
+    /// A human has looked at what nobody knew the end of, and signed what they found.
+    Resolved {
+        /// Whether it was committed.
+        committed: bool,
+        /// Who.
+        human: HumanName,
+        /// What shows it, in their words.
+        reason: String,
+        /// Fingerprint of the key that signed.
+        key: String,
+        /// Whether this is the sponsor of a solo installation: nobody else has looked.
+        confirms: bool,
+    },
     /// The requester was given the outcome: the key is closed.
     Delivered {
         /// The connection that was told.

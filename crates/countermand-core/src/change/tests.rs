@@ -383,3 +383,34 @@ fn a_watch_begins_after_the_end_ends_once_and_changes_nothing_else() {
         assert!(happens(&restored, begun()).unwrap().is_watched());
     }
 }
+
+#[test]
+fn a_doubt_is_ended_by_a_peer_once() {
+    let resolved = |human_name: &str, committed: bool, confirms: bool| Event::Resolved {
+        committed,
+        human: human(human_name),
+        reason: "seen".into(),
+        key: "k".into(),
+        confirms,
+    };
+    let change = Change::open(&held()).unwrap();
+    assert!(refused(&change, resolved("bob", true, false)), "nobody doubts");
+    let change = step(change, 1, Event::Started { attempt: 1, preview: Box::new(preview(10)) });
+    let measured = Counts::from([("a".into(), 10)]);
+    let (restore_point, token) = (None, token());
+    let committing =
+        Event::Committing { attempt: 1, measured: measured.clone(), restore_point, token };
+    let change = step(change, 2, committing);
+    let change = step(change, 3, Event::InDoubt { why: "forgotten".into() });
+    for (who, confirms) in [("alice", false), ("bob", true)] {
+        assert!(refused(&change, resolved(who, true, confirms)), "{who}");
+    }
+    let done = step(change.clone(), 4, resolved("bob", true, false));
+    assert_eq!(done.state, State::Executed(Outcome { said: Vec::new(), measured }));
+    assert_eq!((done.executions, done.ended), (1, Some(at(4))));
+    assert!(refused(&done, resolved("bob", false, false)));
+    let failed = step(change.clone(), 4, resolved("bob", false, false));
+    assert!(matches!(failed.state, State::Failed(_)) && failed.executions == 0);
+    // Alone there is nobody else, and it says so.
+    assert_eq!(step(change, 4, resolved("alice", true, true)).executions, 1);
+}

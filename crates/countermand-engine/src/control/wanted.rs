@@ -91,6 +91,15 @@ pub enum PrepareAct {
         /// Also over what changed since.
         overwrite: bool,
     },
+    /// Say what came of a change whose end nobody knows.
+    Resolve {
+        /// Which.
+        change: ChangeNumber,
+        /// Whether it was committed.
+        committed: bool,
+        /// What shows it.
+        reason: String,
+    },
     /// Take back what an agent wrote.
     TakeBack {
         /// Which writes.

@@ -5,6 +5,7 @@
 mod adopt;
 mod backup;
 mod configure;
+mod doubt;
 mod erase;
 mod evidence;
 mod flows;

@@ -54,6 +54,8 @@ pub(crate) struct Data {
     pub(crate) trials: u64,
     /// What it says that it is, where it is not what it is called.
     pub(crate) is_really: Option<String>,
+    /// It no longer knows how transactions ended.
+    pub(crate) forgot: bool,
     /// It answers nobody who asks what it is.
     pub(crate) is_down: bool,
     /// Rehearsals fail.
@@ -261,6 +263,9 @@ impl Target for Memory {
 
     async fn fate(&self, token: &CommitToken) -> Result<Fate, TargetError> {
         let data = self.data.lock().unwrap();
+        if data.forgot {
+            return Ok(Fate::Unknown);
+        }
         let committed = data.committed.contains(&token.transaction);
         Ok(if committed { Fate::Committed } else { Fate::RolledBack })
     }

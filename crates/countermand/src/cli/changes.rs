@@ -43,7 +43,8 @@ pub struct Propose {
     /// Who you are [default: whose key it is by the configuration]
     #[arg(long, value_name = "HUMAN", conflicts_with = "agent")]
     pub human: Option<HumanName>,
-    /// What would be typed back, for scripts: the change's number and its largest count
+    /// What would be typed back, for scripts: the change's number and the largest count that was
+    /// measured
     #[arg(long, value_name = "NUMBERS", conflicts_with = "agent")]
     pub typed: Option<String>,
     /// Where.
@@ -145,6 +146,34 @@ pub struct Reject {
     /// Who signs.
     #[command(flatten)]
     pub signer: Signer,
+}
+
+/// `resolve`
+#[derive(Debug, Args)]
+pub struct Resolve {
+    /// The change's number
+    pub change: u64,
+    /// What you found.
+    #[command(flatten)]
+    pub found: Found,
+    /// What shows it; it goes into the ledger
+    #[arg(long)]
+    pub reason: String,
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: Signer,
+}
+
+/// What came of a change, as a human found who looked.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Found {
+    /// What it was to do is done: it counts as executed, and is taken back like that
+    #[arg(long)]
+    pub committed: bool,
+    /// Nothing of it is there: it may be asked for again
+    #[arg(long)]
+    pub rolled_back: bool,
 }
 
 /// `standing`

@@ -1,7 +1,7 @@
-//! `approve`, `adopt` and `reject`: a human's signed word on a change; `submit`: one that was signed elsewhere.
+//! `approve`, `adopt`, `reject` and `resolve`: a human's signed word on a change; `submit`: one that was signed elsewhere.
 
 use super::{done, signed};
-use crate::cli::{Adopt, Approve, Global, Reject, Submit};
+use crate::cli::{Adopt, Approve, Global, Reject, Resolve, Submit};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::sign::with_ending;
@@ -27,6 +27,14 @@ pub(super) fn adopt(global: &Global, arguments: Adopt) -> Result<Exit, Failure> 
 pub(super) fn reject(global: &Global, arguments: Reject) -> Result<Exit, Failure> {
     let Reject { change, reason, signer } = arguments;
     let act = PrepareAct::Reject { change: ChangeNumber(change), reason };
+    signed(global, &mut Client::connect(global)?, &signer, act)
+}
+
+/// Runs `resolve`.
+pub(super) fn resolve(global: &Global, arguments: Resolve) -> Result<Exit, Failure> {
+    let Resolve { change, found, reason, signer } = arguments;
+    let (change, committed) = (ChangeNumber(change), found.committed);
+    let act = PrepareAct::Resolve { change, committed, reason };
     signed(global, &mut Client::connect(global)?, &signer, act)
 }
 

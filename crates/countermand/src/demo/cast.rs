@@ -122,14 +122,16 @@ impl Cast {
 
     /// A person approves, typing back what they saw.
     pub(super) async fn approve(&self, person: &str, change: u64) -> Result<Said, Failure> {
-        let typed = format!("{change} {}", self.change(change).await?.preview.ceiling.largest());
+        let typed =
+            format!("{change} {}", self.change(change).await?.preview.ceiling.largest_measured());
         let (number, key) = (change.to_string(), self.key(person));
         self.command(&["approve", &number, "--as", person, "--key", &key, "--typed", &typed]).await
     }
 
     /// A person takes a change back.
     pub(super) async fn restore(&self, person: &str, change: u64) -> Result<Said, Failure> {
-        let typed = format!("{change} {}", self.change(change).await?.preview.ceiling.largest());
+        let typed =
+            format!("{change} {}", self.change(change).await?.preview.ceiling.largest_measured());
         let (number, key) = (change.to_string(), self.key(person));
         self.command(&["restore", &number, "--as", person, "--key", &key, "--typed", &typed]).await
     }

@@ -133,9 +133,9 @@ async fn reviewed(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
 async fn approve(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
     let approved = cast.approve("bob", 1).await?;
     must(approved.ok, || format!("bob's approval was refused: {}", approved.words))?;
-    let ceiling = cast.change(1).await?.preview.ceiling.largest();
-    let words = format!("by bob, for at most {ceiling} rows a table; it cools for 60 s");
-    teller.event("approved", Tone::Good, &words, json!({ "by": "bob", "largest": ceiling }));
+    let measured = cast.change(1).await?.preview.ceiling.largest_measured();
+    let words = format!("by bob, who typed back the {measured} rows; it cools for 60 s");
+    teller.event("approved", Tone::Good, &words, json!({ "by": "bob", "measured": measured }));
     Ok(())
 }
 

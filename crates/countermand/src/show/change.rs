@@ -244,8 +244,14 @@ fn ended(page: &mut Page, change: &ChangeView) {
     if let Some(watch) = &change.line.watch {
         page.field("watch", &escape::line(watch));
     }
-    if let Some(point) = &change.restore_point {
-        let number = change.line.number;
+    let number = change.line.number;
+    if change.line.state == "in doubt" {
+        let words = "look at the target, and say what you found:";
+        page.field("a human must", words);
+        for found in ["--committed", "--rolled-back"] {
+            page.words(&format!("countermand resolve {number} {found} --reason WHY --key KEY"));
+        }
+    } else if let Some(point) = &change.restore_point {
         page.field("taken back by", &format!("countermand restore {number} --key KEY"));
         page.field("restore point", &escape::line(&point.folder));
     }

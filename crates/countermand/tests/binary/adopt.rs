@@ -31,24 +31,24 @@ async fn what_an_agent_may_not_do_a_human_adopts_and_others_sign() {
     }
     let waits = life.as_bot(&["changes", "show", "1", "--agent", "bot"]).await;
     assert!(waits.stdout.contains("a human who adopts it"), "{}", waits.stdout);
-    let early = life.sign("bob", &["approve", "1", "--typed", "1 1100"]).await;
+    let early = life.sign("bob", &["approve", "1", "--typed", "1 1000"]).await;
     assert!(early.code == 1 && early.stderr.contains("countermand adopt 1"), "{}", early.stderr);
 
-    let other = life.sign("bob", &["adopt", "1", "--typed", "1 1100"]).await;
+    let other = life.sign("bob", &["adopt", "1", "--typed", "1 1000"]).await;
     assert!(other.code == 1 && other.stderr.contains("no sponsor"), "{}", other.stderr);
     let wrong = life.sign("alice", &["adopt", "1", "--typed", "1 1"]).await;
     assert!(wrong.code == 1 && wrong.stderr.contains("nothing was signed"), "{}", wrong.stderr);
-    let adopted = life.sign("alice", &["adopt", "1", "--typed", "1 1100"]).await;
+    let adopted = life.sign("alice", &["adopt", "1", "--typed", "1 1000"]).await;
     assert_eq!(adopted.code, 0, "{}", adopted.stderr);
     assert!(adopted.stdout.contains("another human approves it"), "{}", adopted.stdout);
     let said = life.psql(DROP).await;
     assert!(said.stderr.contains("alice has adopted change 1"), "{}", said.stderr);
 
     life.prepared().await;
-    let own = life.sign("alice", &["approve", "1", "--typed", "1 1100"]).await;
+    let own = life.sign("alice", &["approve", "1", "--typed", "1 1000"]).await;
     assert!(own.code == 1 && own.stderr.contains("adopted this change"), "{}", own.stderr);
     for (key, who) in [("bob", "bob"), ("mallory", "carol")] {
-        let words = ["approve", "1", "--typed", "1 1100", "--as", who];
+        let words = ["approve", "1", "--typed", "1 1000", "--as", who];
         let signed = life.sign(key, &words).await;
         assert_eq!(signed.code, 0, "{}", signed.stderr);
         assert!(signed.stderr.contains("alice, as their own change"), "{}", signed.stderr);
@@ -62,7 +62,7 @@ async fn what_an_agent_may_not_do_a_human_adopts_and_others_sign() {
     assert_eq!(life.rows().await, "gone");
     let told = life.psql(DROP).await;
     assert!(told.success && told.stderr.contains("executed as change 1"), "{}", told.stderr);
-    let back = life.sign("bob", &["restore", "1", "--typed", "1 1100"]).await;
+    let back = life.sign("bob", &["restore", "1", "--typed", "1 1000"]).await;
     assert_eq!((back.code, life.rows().await.as_str()), (0, "1000"), "{}", back.stderr);
     let found = json(&life.run(&["doctor", "--consistency", "--json"]).await.stdout);
     assert_eq!(found["differences"], serde_json::json!([]));
@@ -120,13 +120,13 @@ async fn alone_everything_says_that_nobody_else_has_looked() {
     .await;
     life.admit_bot().await;
     assert!(life.psql(DROP).await.stderr.contains("countermand adopt 1"));
-    let adopted = life.sign("alice", &["adopt", "1", "--typed", "1 1100"]).await;
+    let adopted = life.sign("alice", &["adopt", "1", "--typed", "1 1000"]).await;
     assert!(adopted.stdout.contains("not peer-reviewed"), "{}{}", adopted.stdout, adopted.stderr);
     life.prepared().await;
     let words = "confirmed by its sponsor, not peer-reviewed";
     let waits = life.run(&["changes", "show", "1"]).await;
     assert!(waits.stdout.contains("confirmation by its sponsor, not peer-reviewed"));
-    let signed = life.sign("alice", &["approve", "1", "--typed", "1 1100"]).await;
+    let signed = life.sign("alice", &["approve", "1", "--typed", "1 1000"]).await;
     assert!(signed.stdout.contains(words), "{}{}", signed.stdout, signed.stderr);
     assert_eq!(life.run(&["changes", "wait", "1"]).await.code, 0);
     for command in [&["changes", "list"][..], &["changes", "show", "1"]] {
@@ -156,7 +156,7 @@ async fn a_human_proposes_their_own_change_and_another_approves_it() {
     life.server.psql_in("shop", role).await.unwrap();
     let file = written(&life, "own.sql", "BEGIN;\nDROP TABLE invoices;\nCOMMIT;\n");
     let words = ["propose", &file, "--target", "shop"];
-    let other = life.sign("bob", &[&words[..], &["--typed", "1 1100"]].concat()).await;
+    let other = life.sign("bob", &[&words[..], &["--typed", "1 1000"]].concat()).await;
     assert!(other.code == 1 && other.stderr.contains("no sponsor"), "{}", other.stderr);
     let cancelled = life.sign("alice", &[&words[..], &["--typed", "1 1"]].concat()).await;
     assert!(cancelled.code == 1 && cancelled.stderr.contains("nothing was signed"));
@@ -164,14 +164,14 @@ async fn a_human_proposes_their_own_change_and_another_approves_it() {
     for told in ["unsigned", "in alice's name", "alice's own signature", "uid ", "Asia/Tokyo"] {
         assert!(shown.stdout.contains(told), "`{told}` is not in\n{}", shown.stdout);
     }
-    let signed = life.sign("alice", &[&words[..], &["--typed", "1 1100"]].concat()).await;
+    let signed = life.sign("alice", &[&words[..], &["--typed", "1 1000"]].concat()).await;
     assert_eq!(signed.code, 0, "{}", signed.stderr);
-    let again = life.sign("alice", &[&words[..], &["--typed", "1 1100"]].concat()).await;
+    let again = life.sign("alice", &[&words[..], &["--typed", "1 1000"]].concat()).await;
     assert!(again.code == 1 && again.stderr.contains("change 1 already"), "{}", again.stderr);
 
     life.prepared().await;
     for (key, who) in [("bob", "bob"), ("mallory", "carol")] {
-        let signed = life.sign(key, &["approve", "1", "--typed", "1 1100", "--as", who]).await;
+        let signed = life.sign(key, &["approve", "1", "--typed", "1 1000", "--as", who]).await;
         assert_eq!(signed.code, 0, "{}", signed.stderr);
     }
     let done = life.run(&["changes", "wait", "1", "--json"]).await;

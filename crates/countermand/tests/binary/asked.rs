@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-const NUMBERS: &str = "the largest number of rows it may lose or change: ";
+const NUMBERS: &str = "the largest number of rows that was measured: ";
 /// How a shell names the end by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
@@ -113,7 +113,7 @@ async fn a_reviewer_sees_what_they_sign_types_its_numbers_back_and_unlocks_their
     {
         assert!(seen.contains(words), "`{words}` is not in\n{seen}");
     }
-    terminal.types("1 1000");
+    terminal.types("1 1100");
     let (code, rest) = terminal.end();
     assert!(code == 1 && rest.contains("nothing was signed"), "{code} {rest}");
 
@@ -124,7 +124,7 @@ async fn a_reviewer_sees_what_they_sign_types_its_numbers_back_and_unlocks_their
 
     let mut terminal = life.terminal("bob", &["approve", "1"]);
     terminal.until(NUMBERS);
-    terminal.types("1 1100");
+    terminal.types("1 1000");
     terminal.until("passphrase");
     terminal.interrupts();
     assert_eq!(terminal.end().0, INTERRUPTED);
@@ -132,7 +132,7 @@ async fn a_reviewer_sees_what_they_sign_types_its_numbers_back_and_unlocks_their
 
     let mut terminal = life.terminal("bob", &["approve", "1"]);
     terminal.until(NUMBERS);
-    terminal.types("1 1100");
+    terminal.types("1 1000");
     terminal.until("passphrase");
     terminal.types("a long secret");
     let (code, rest) = terminal.end();
@@ -150,12 +150,12 @@ async fn a_rejection_is_typed_back_too() {
     // What does not fit goes on behind a bar of its own.
     let seen = letters(&terminal.until(NUMBERS)).replace("\n  ┊ ", "");
     assert!(seen.contains("\"reason\":\"friday\""), "{seen}");
-    terminal.types("2 1100");
+    terminal.types("2 1000");
     assert_eq!(terminal.end().0, 1);
     assert_eq!(life.shown().await["state"], "held");
     let mut terminal = life.terminal("bob", &words);
     terminal.until(NUMBERS);
-    terminal.types("1 1100");
+    terminal.types("1 1000");
     let (code, rest) = terminal.end();
     assert!(code == 0 && rest.contains("change 1 is rejected by bob"), "{code} {rest}");
     assert_eq!(life.shown().await["state"], "rejected");

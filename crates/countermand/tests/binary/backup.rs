@@ -34,7 +34,7 @@ async fn what_was_executed_after_the_copy_was_made_does_not_run_again() {
             let made = life.run(&["gateway", "backup", &place(&life.installation, "copy")]).await;
             assert_eq!(made.code, 0, "{}", made.stderr);
         }
-        let words = ["approve", "1", "--typed", "1 1100", "--as", human];
+        let words = ["approve", "1", "--typed", "1 1000", "--as", human];
         assert_eq!(life.sign(who, &words).await.code, 0);
     }
     assert_eq!(life.run(&["changes", "wait", "1", "--timeout", "60s"]).await.code, 0);

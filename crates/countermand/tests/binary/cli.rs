@@ -35,6 +35,7 @@ fn every_command_has_help() {
         "reject",
         "submit",
         "restore",
+        "resolve",
         "freeze",
         "thaw",
         "policy check",

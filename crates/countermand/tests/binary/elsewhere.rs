@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const NUMBERS: [&str; 2] = ["--typed", "1 1100"];
+const NUMBERS: [&str; 2] = ["--typed", "1 1000"];
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))

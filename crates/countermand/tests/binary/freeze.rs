@@ -41,14 +41,14 @@ async fn an_execution_is_cancelled_and_rolled_back_and_says_why() {
     let held = life.psql("DELETE FROM billing.invoices").await;
     assert!(held.stderr.contains("held as change 1"), "{}", held.stderr);
     life.prepared().await;
-    let approved = life.sign("bob", &["approve", "1"]).await;
+    let approved = life.sign("bob", &["approve", "1", "--typed", "1 1000"]).await;
     assert_eq!(approved.code, 0, "{}", approved.stderr);
     life.asleep("executor", "1").await;
-    assert_eq!(life.shown().await["line"]["state"], "running");
+    assert_eq!(life.shown().await["state"], "running");
     life.freeze(&["agent", "bot"]).await;
     life.asleep("executor", "0").await;
     let shown = life.shown().await;
-    assert_eq!((&shown["line"]["state"], &shown["executions"]), (&"held".into(), &0.into()));
+    assert_eq!((&shown["state"], &shown["executions"]), (&"held".into(), &0.into()));
     let history = shown["history"].to_string();
     assert!(history.contains("agent bot is frozen: an incident"), "{history}");
     assert!(history.contains("cancelled while it ran"), "{history}");

@@ -223,20 +223,20 @@ async fn a_change_is_held_approved_executed_once_and_taken_back() {
     assert_eq!(listed[0]["state"], "held");
 
     // Only the right numbers, and only another human.
-    let wrong = life.sign("bob", &["approve", "1", "--typed", "1 1000"]).await;
+    let wrong = life.sign("bob", &["approve", "1", "--typed", "1 1100"]).await;
     assert_eq!(wrong.code, 1);
     assert!(wrong.stderr.contains("nothing was signed"), "{}", wrong.stderr);
     assert_eq!(life.sign("bob", &["approve", "1"]).await.code, 2, "nobody is there to type");
-    let own = life.sign("alice", &["approve", "1", "--typed", "1 1100"]).await;
+    let own = life.sign("alice", &["approve", "1", "--typed", "1 1000"]).await;
     assert_eq!(own.code, 1, "{}", own.stderr);
     assert!(life.shown().await["approvals"].as_array().unwrap().is_empty());
 
-    let approved = life.sign("bob", &["approve", "1", "--typed", "1 1100"]).await;
+    let approved = life.sign("bob", &["approve", "1", "--typed", "1 1000"]).await;
     assert_eq!(approved.code, 0, "{}", approved.stderr);
-    let again = life.sign("bob", &["approve", "1", "--typed", "1 1100"]).await;
+    let again = life.sign("bob", &["approve", "1", "--typed", "1 1000"]).await;
     assert_eq!(again.code, 1, "one human fills one seat");
     assert_eq!(life.rows().await, "1000");
-    let carol = ["approve", "1", "--typed", "1 1100", "--as", "carol"];
+    let carol = ["approve", "1", "--typed", "1 1000", "--as", "carol"];
     assert_eq!(life.sign("mallory", &carol).await.code, 0);
 
     let ended = life.run(&["changes", "wait", "1", "--timeout", "60s", "--json"]).await;
@@ -251,7 +251,7 @@ async fn a_change_is_held_approved_executed_once_and_taken_back() {
 
     let plan = life.run(&["restore", "1", "--plan", "--json"]).await;
     assert_eq!(json(&plan.stdout)["rows"]["billing.invoices"], 1000, "{}", plan.stderr);
-    let restored = life.sign("bob", &["restore", "1", "--typed", "1 1100"]).await;
+    let restored = life.sign("bob", &["restore", "1", "--typed", "1 1000"]).await;
     assert_eq!((restored.code, life.rows().await), (0, "1000".into()), "{}", restored.stderr);
 
     let found = json(&life.run(&["doctor", "--consistency", "--json"]).await.stdout);
@@ -268,7 +268,7 @@ async fn a_rejection_and_a_withdrawal_end_a_change() {
         let joined = life.psql(respelled).await.stderr;
         assert!(joined.contains("held as change 1"), "{respelled}: {joined}");
     }
-    let reject = ["reject", "1", "--reason", "not on a Friday", "--typed", "1 1100"];
+    let reject = ["reject", "1", "--reason", "not on a Friday", "--typed", "1 1000"];
     assert_eq!(life.sign("bob", &reject).await.code, 0);
     let ended = life.run(&["changes", "wait", "1", "--timeout", "60s"]).await;
     assert_eq!(ended.code, 1);

@@ -43,7 +43,7 @@ async fn what_a_drop_broke_is_seen_said_and_taken_back_by_the_command_it_names()
     assert!(life.psql(DROP).await.stderr.contains("held as change 1"));
     life.prepared().await;
     for who in ["bob", "mallory"] {
-        let signed = life.sign(who, &["approve", "1", "--typed", "1 1100"]).await;
+        let signed = life.sign(who, &["approve", "1", "--typed", "1 1000"]).await;
         assert_eq!(signed.code, 0, "{}", signed.stderr);
     }
     let shown = life.watch_says("failed").await;
@@ -73,7 +73,7 @@ async fn what_a_drop_broke_is_seen_said_and_taken_back_by_the_command_it_names()
     let told = tokio::time::timeout(Duration::from_secs(60), read).await.expect("nobody is told");
     assert_eq!((&told["probe"], &told["take_back"]), (&"invoices".into(), &offer.into()));
 
-    let restored = life.sign("bob", &["restore", "1", "--typed", "1 1100"]).await;
+    let restored = life.sign("bob", &["restore", "1", "--typed", "1 1000"]).await;
     assert_eq!((restored.code, life.rows().await), (0, "1000".into()), "{}", restored.stderr);
     let shown = life.watch_says("every answer was as expected").await;
     assert_eq!(shown["state"], "restored");
