@@ -62,7 +62,7 @@ impl Circuits {
         Some(format!(
             "{REFUSALS} requests of agent `{agent}` were refused within 10 minutes, so nothing \
              that writes flows until {at} UTC; reads do, and a human can close the circuit with \
-             a thaw of the agent"
+             `countermand thaw agent {agent} --key KEY`"
         ))
     }
 
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(circuits.open(&agent, &target, at(9)), None);
         assert!(circuits.refused(&agent, &target, at(9)));
         let why = circuits.open(&agent, &target, at(9 + 599)).unwrap();
-        assert!(why.contains("until") && why.contains("claude"), "{why}");
+        assert!(why.contains("until") && why.contains("`countermand thaw agent claude "), "{why}");
         assert_eq!(circuits.open(&agent, &target, at(9 + 600)), None);
     }
 

@@ -143,6 +143,7 @@ impl Engine {
         let scope = scope.to_string();
         let owed = Owed { scope: scope.clone(), by, reason };
         self.0.freezer.freeze(scope.clone(), owed.why());
+        tracing::warn!(what = scope, by = owed.by, "frozen");
         self.0.freezer.owed().push(owed);
         let engine = self.clone();
         // It goes on recording when nobody waits any more.
@@ -241,6 +242,7 @@ impl Engine {
     /// Thaws what a signed statement named; the caller has recorded it.
     pub(crate) fn thawed(&self, scope: &str) {
         self.0.freezer.thaw(scope);
+        tracing::info!(what = scope, "thawed");
         self.0.circuits.close(scope);
         self.prepare_again();
         self.0.nudge.notify_one();

@@ -6,6 +6,7 @@ use countermand_ledger::leaf::Leaf;
 use countermand_ledger::segment::{self, SEGMENT_LEAVES};
 use countermand_ledger::text;
 use countermand_ledger::tree::{Hash, Tree};
+use jiff::SignedDuration;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -15,8 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often a checkpoint is published.
-const EVERY: Duration = Duration::from_secs(60);
+/// How often a checkpoint is published, by the engine's clock.
+const EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Writes ledger files, one at a time.
 pub(crate) struct Publisher {
@@ -68,9 +71,12 @@ impl Engine {
             if let Err(error) = self.publish_checkpoint().await {
                 tracing::error!(%error, "the checkpoint could not be published");
             }
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                _ = stopping.wait_for(|stop| *stop) => return,
+            let published = self.0.clock.now();
+            while self.0.clock.now().duration_since(published) < EVERY {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    _ = stopping.wait_for(|stop| *stop) => return,
+                }
             }
         }
     }

@@ -80,6 +80,8 @@ impl Engine {
         let halt = self.halt_all(&target);
         let done = to.take_back(Permit::grant(TakeBack { writes, overwrite, halt })).await;
         self.took_back(wish, &statement.signer.to_string(), &done).await?;
+        let word = if done.is_ok() { "writes taken back" } else { "writes not taken back" };
+        tracing::info!(%agent, target_name = %target, "{word}");
         match done {
             Ok(done) => Ok(Reply::Done { words: in_words(&agent, &done), credential: None }),
             Err(error) => Err(ReviewError::No(format!("nothing was taken back: {error}"))),

@@ -188,6 +188,9 @@ pub enum Fate {
 pub struct RestorePlan {
     /// What comes back: rows by table.
     pub rows: Counts,
+    /// What an agent added and goes again: rows by table. Only where writes are taken back.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub removed: Counts,
     /// What is re-created, in the target's words.
     pub objects: Vec<String>,
     /// What changed since and would be overwritten. Not empty: refused unless told to.

@@ -6,12 +6,14 @@ mod console;
 mod fault;
 mod file;
 mod people;
+mod shared;
 mod signed;
 mod targets;
 mod watch;
 
 pub use console::ConsoleConfig;
 pub use fault::ConfigError;
+pub use shared::SharedRole;
 pub use targets::{Limits, PostgresConfig};
 
 use countermand_core::name::TargetName;

@@ -1,6 +1,7 @@
 //! The one thread that writes, and what a job can do inside its transaction.
 
 use super::StoreError;
+use super::news::News;
 use super::rows::{Begun, Rows};
 use crate::clock::Clock;
 use crate::keys::Keys;
@@ -75,8 +76,8 @@ impl Writer {
     /// Runs these jobs and commits them together. Says whether one asked to stop.
     fn commit(&mut self, jobs: Vec<Job>) -> Result<bool, StoreError> {
         let now = self.clock.now().max(self.last);
-        let mut after = Vec::new();
-        let outcome = self.in_transaction(now, jobs, &mut after);
+        let (mut after, mut news) = (Vec::new(), Vec::new());
+        let outcome = self.in_transaction(now, jobs, &mut after, &mut news);
         let committed = outcome.is_ok();
         if let Ok((leaves, _)) = &outcome {
             for leaf in leaves {
@@ -84,6 +85,7 @@ impl Writer {
             }
             self.last = now;
             self.size.send_replace(self.frontier.size());
+            news.into_iter().for_each(News::tell);
         }
         for told in after {
             told(committed);
@@ -96,25 +98,28 @@ impl Writer {
         now: Timestamp,
         jobs: Vec<Job>,
         after: &mut Vec<After>,
+        news: &mut Vec<News>,
     ) -> Result<(Vec<Leaf>, bool), StoreError> {
         let transaction = self.connection.transaction()?;
         let mut leaves = Vec::new();
         let mut stop = false;
         for job in jobs {
             transaction.prepare_cached("SAVEPOINT job")?.execute([])?;
-            let before = leaves.len();
+            let (before, told_before) = (leaves.len(), news.len());
             let mut tx = Tx {
                 connection: &transaction,
                 now,
                 keys: &self.keys,
                 frontier: &self.frontier,
                 leaves: &mut leaves,
+                news,
                 stop: &mut stop,
             };
             let (keep, told) = job(&mut tx);
             after.push(told);
             if !keep {
                 leaves.truncate(before);
+                news.truncate(told_before);
                 transaction.prepare_cached("ROLLBACK TO job")?.execute([])?;
             }
             transaction.prepare_cached("RELEASE job")?.execute([])?;
@@ -138,6 +143,7 @@ pub(crate) struct Tx<'a> {
     keys: &'a Keys,
     frontier: &'a Frontier,
     leaves: &'a mut Vec<Leaf>,
+    news: &'a mut Vec<News>,
     stop: &'a mut bool,
 }
 
@@ -281,6 +287,7 @@ impl Tx<'_> {
             "INSERT INTO event (number, version, idx, event) VALUES (?1, ?2, ?3, ?4)",
             params![number.0, after.version, index, entry.event],
         )?;
+        self.news.extend(News::of(after, &recorded.event));
         let moved = self.execute(
             "UPDATE change SET version = ?2, open = ?3 WHERE number = ?1 AND version = ?2 - 1",
             params![number.0, after.version, after.state.is_open()],

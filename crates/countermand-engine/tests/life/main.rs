@@ -14,6 +14,7 @@ mod memory;
 mod observe;
 mod own_backups;
 mod probation;
+mod publish;
 mod report;
 mod rotate;
 mod standing;

@@ -156,7 +156,7 @@ pub struct Resolve {
     /// What you found.
     #[command(flatten)]
     pub found: Found,
-    /// What shows it; it goes into the ledger
+    /// What shows it. It stays in the ledger for good, in what you sign
     #[arg(long)]
     pub reason: String,
     /// Who signs.

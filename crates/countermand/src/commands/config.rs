@@ -5,7 +5,7 @@ use crate::cli::{self, Global};
 use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
-use crate::show::{Page, configuration};
+use crate::show::{Page, Tone, configuration};
 use countermand_core::configuration::difference;
 use countermand_engine::control::{Command, ConfigurationView, PrepareAct, Reply};
 
@@ -32,9 +32,17 @@ pub(super) fn run(global: &Global, arguments: cli::Config) -> Result<Exit, Failu
     }
 }
 
-/// What the file says.
+/// What the file says; what is odd about it is said beside.
 fn draft(global: &Global) -> Result<Config, Failure> {
-    Ok(Config::load(&config::find(global.config.as_deref()))?)
+    let config = Config::load(&config::find(global.config.as_deref()))?;
+    let mut page = Page::stderr();
+    for shared in config.shared_roles() {
+        let tone = if shared.is_bad { Tone::Danger } else { Tone::Warning };
+        let words = page.paint(tone, &shared.words);
+        page.words(&words);
+    }
+    page.eprint();
+    Ok(config)
 }
 
 fn show(global: &Global, client: &mut Client) -> Result<Exit, Failure> {

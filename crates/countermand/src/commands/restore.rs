@@ -51,7 +51,7 @@ fn of_writes(global: &Global, client: &mut Client, arguments: Restore) -> Result
         return Ok(Exit::Done);
     }
     let overwrite = arguments.overwrite;
-    if plan.rows.is_empty() && !overwrite {
+    if plan.rows.is_empty() && plan.removed.is_empty() && !overwrite {
         let why = match plan.conflicts.is_empty() {
             true => "there is nothing to take back: everything is as it was",
             false => "all of it changed since: look at it, then say --overwrite",

@@ -36,6 +36,9 @@ pub fn writes(page: &mut Page, writes: &Writes, plan: &RestorePlan) {
 
 fn content(page: &mut Page, plan: &RestorePlan) {
     page.field("rows back", &counts(&plan.rows));
+    if !plan.removed.is_empty() {
+        page.field("rows removed", &format!("{}, which it added", counts(&plan.removed)));
+    }
     put(page, "re-created", Tone::Plain, &plan.objects);
     put(page, "changed since", Tone::Warning, &plan.conflicts);
     put(page, "not restorable", Tone::Danger, &plan.missing);

@@ -186,3 +186,33 @@ async fn a_human_proposes_their_own_change_and_another_approves_it() {
         assert!(said.code == 1 && said.stderr.contains(told), "{sql}: {}", said.stderr);
     }
 }
+
+/// What a human signs is the text they see: asked again in another spelling, it is that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_spelling_takes_the_place_of_what_nobody_signed() {
+    let life = begin().await;
+    let propose = async |name: &str, sql: &str, typed: &str| {
+        let file = written(&life, name, sql);
+        life.sign("alice", &["propose", &file, "--target", "shop", "--typed", typed]).await
+    };
+    let second = "drop  table Billing . Invoices -- tidy";
+    for (number, name, sql) in [
+        (1, "one.sql", "DROP TABLE billing.invoices"),
+        (2, "two.sql", second),
+        (2, "again.sql", second),
+    ] {
+        let cancelled = propose(name, sql, "0 0").await;
+        assert!(cancelled.stderr.contains("nothing was signed"), "{}", cancelled.stderr);
+        let listed = json(&life.run(&["changes", "list", "--open", "--json"]).await.stdout);
+        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+        assert_eq!(listed[0]["number"], number, "{listed}");
+    }
+    assert_eq!(life.shown().await["state"], "withdrawn");
+    let signed = propose("signed.sql", second, "2 1000").await;
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    // Signed, it is what it is: the first spelling joins it.
+    let joined = propose("one.sql", "DROP TABLE billing.invoices", "2 1000").await;
+    assert!(joined.code == 1 && joined.stderr.contains("change 2 already"), "{}", joined.stderr);
+    let shown = life.run(&["changes", "show", "2"]).await.stdout;
+    assert!(shown.contains("drop  table Billing . Invoices"), "{shown}");
+}

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// What a command said, and how it ended.
 pub(crate) struct Ended {
@@ -134,17 +135,38 @@ impl Installation {
             assert!(log.read_line(&mut line).unwrap() > 0, "the gateway ended");
         }
         // Read on, so that the gateway never waits for somebody to read its log.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Serving { child: Some(child) }
+        let said = Arc::new(Mutex::new(line));
+        let told = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                *told.lock().unwrap() += &format!("{line}\n");
+            }
+        });
+        Serving { child: Some(child), said }
     }
 }
 
 /// A running gateway; killed with the test that forgot it.
 pub(crate) struct Serving {
     child: Option<Child>,
+    said: Arc<Mutex<String>>,
 }
 
 impl Serving {
+    /// Waits until its log has a line with all of these, and gives it.
+    pub(crate) fn says(&self, words: &[&str]) -> String {
+        let has = |line: &&str| words.iter().all(|word| line.contains(word));
+        let began = std::time::Instant::now();
+        while began.elapsed().as_secs() < 30 {
+            let said = self.said.lock().unwrap().clone();
+            if let Some(line) = said.lines().find(has) {
+                return line.to_owned();
+            }
+            std::thread::yield_now();
+        }
+        panic!("{words:?} is not in {}", self.said.lock().unwrap());
+    }
+
     /// Asks it to stop, and gives its exit code.
     pub(crate) fn stop(mut self) -> i32 {
         let mut child = self.child.take().unwrap();

@@ -188,7 +188,10 @@ async fn what_an_agent_wrote_without_asking_is_taken_back_by_one_command() {
     let plan = life.run(&[&words[..], &["--plan", "--json"]].concat()).await;
     let left = "billing.invoices (id)=(7): changed since";
     assert_eq!(json(&plan.stdout)["conflicts"], serde_json::json!([left]), "{}", plan.stderr);
-    assert_eq!(json(&plan.stdout)["rows"]["billing.invoices"], 21);
+    assert_eq!(json(&plan.stdout)["rows"]["billing.invoices"], 20);
+    assert_eq!(json(&plan.stdout)["removed"]["billing.invoices"], 1);
+    let shown = life.run(&[&words[..], &["--plan"]].concat()).await.stdout;
+    assert!(shown.contains("1 in billing.invoices, which it added"), "{shown}");
     let done = life.sign("bob", &words).await;
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(done.stderr.contains(left) && done.stdout.contains(left), "{}", done.stdout);

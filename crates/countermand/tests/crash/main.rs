@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod flows;
+mod rotate;
 
 /// Names the file that tells the child what to do.
 const ORDERS: &str = "COUNTERMAND_CRASH_ORDERS";
@@ -176,6 +177,7 @@ fn child() {
     let report = runtime.block_on(async {
         let gateway = Gateway::start(config, home, Clock::fast(SPEED)).await.unwrap();
         let report = match orders["work"].as_str() {
+            Some(work @ ("rotate" | "look")) => rotate::work(gateway.engine(), work).await,
             Some(work) => {
                 flows::work(&gateway, work, Path::new(&orders["folder"].as_str().unwrap())).await
             }

@@ -133,9 +133,11 @@ impl Work {
         let mut plan = RestorePlan::default();
         let mut conflicts = self.stays.clone();
         for sides in &self.sides {
-            let rows = sides.ready(&mut self.client, false).await?;
-            if rows > 0 {
-                plan.rows.insert(sides.table.name.clone(), rows);
+            let (back, gone) = sides.ready(&mut self.client, false).await?;
+            for (to, rows) in [(&mut plan.rows, back), (&mut plan.removed, gone)] {
+                if rows > 0 {
+                    to.insert(sides.table.name.clone(), rows);
+                }
             }
             conflicts.extend(sides.lost_sight_of(&mut self.client).await?);
             conflicts.extend(sides.touched(&mut self.client).await?);

@@ -3,6 +3,7 @@
 use super::{Findings, Verdict};
 use crate::at_door::{AgentSession, simple};
 use crate::cli::{AtDoor, Doctor, Global};
+use crate::client::Client;
 use crate::config::{Config, PostgresConfig};
 use crate::exit::{Exit, Failure};
 use countermand_core::name::{AgentName, TargetName};
@@ -10,6 +11,8 @@ use countermand_doors::postgres::target::connection::{
     Address, Connection, ConnectionError, Host, Login, Tls,
 };
 use countermand_doors::secret::SecretRef;
+use countermand_engine::control::{Command, Reply};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use tempfile::NamedTempFile;
@@ -32,8 +35,14 @@ SELECT pg_catalog.concat_ws(', ',
 /// Tries what it was told of.
 pub(super) fn examine(found: &mut Findings, global: &Global, config: &Config, told: &Doctor) {
     if let Some(agent) = &told.agent {
+        let granted = granted(global, config, agent);
         for name in targets(config, told) {
-            at_door(found, global, config, agent, name, &told.door);
+            match &granted {
+                Some(granted) if !granted.contains(name) => {
+                    outside(found, global, agent, name, &told.door);
+                }
+                _ => at_door(found, global, config, agent, name, &told.door),
+            }
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -67,6 +76,42 @@ pub(super) fn examine(found: &mut Findings, global: &Global, config: &Config, to
 fn targets<'a>(config: &'a Config, told: &'a Doctor) -> impl Iterator<Item = &'a TargetName> {
     let wanted = told.door.target.as_ref();
     config.targets.keys().filter(move |name| wanted.is_none_or(|wanted| wanted == *name))
+}
+
+/// Where the agent may be, by the gateway's own word; nothing where that is not there or knows no
+/// such agent.
+fn granted(global: &Global, config: &Config, agent: &AgentName) -> Option<BTreeSet<TargetName>> {
+    let path = global.socket.clone().unwrap_or_else(|| config.socket());
+    match Client::at(&path).and_then(|mut client| client.ask(&Command::World)) {
+        Ok(Reply::World(world)) => world.agents.get(agent).map(|(_, grant)| grant.targets.clone()),
+        _ => None,
+    }
+}
+
+/// A target that the agent was not given: its door stays shut.
+fn outside(
+    found: &mut Findings,
+    global: &Global,
+    agent: &AgentName,
+    name: &TargetName,
+    door: &AtDoor,
+) {
+    let what = format!("{name} door");
+    let at = AtDoor { target: Some(name.clone()), ..door.clone() };
+    match AgentSession::open(global, agent, &at) {
+        Ok(_) => {
+            let words =
+                format!("`{agent}` was not given `{name}`, and the door lets it in: stop it");
+            found.add(Verdict::Bad, &what, words);
+        }
+        Err(error) if error.exit == Exit::Unreachable => {
+            found.add(Verdict::Bad, &what, error.why);
+        }
+        Err(_) => {
+            let words = format!("`{agent}` was not given `{name}`, and is refused there");
+            found.add(Verdict::Good, &what, words);
+        }
+    }
 }
 
 /// Asks to drop a table that is not there, inside a transaction: that is refused and opens no change,

@@ -82,6 +82,10 @@ pub(super) fn examine(found: &mut Findings, config: &Config, observed: &BTreeSet
         Ok(runtime) => runtime,
         Err(error) => return found.add(Verdict::Bad, "targets", error.to_string()),
     };
+    for shared in config.shared_roles() {
+        let verdict = if shared.is_bad { Verdict::Bad } else { Verdict::Warning };
+        found.add(verdict, "roles", shared.words);
+    }
     let tools = dump_version(found);
     let mut servers = BTreeMap::new();
     for (name, target) in &config.targets {

@@ -247,16 +247,21 @@ impl Sides {
         }
     }
 
-    /// How many rows can be put back.
+    /// How many rows can be put back, and how many that the agent added can be removed.
     pub(super) async fn ready(
         &self,
         client: &mut Client,
         overwrite: bool,
-    ) -> Result<u64, ClientError> {
-        let sql =
-            format!("SELECT pg_catalog.count(*) FROM {} s WHERE {}", self.name, to_do(overwrite));
+    ) -> Result<(u64, u64), ClientError> {
+        let sql = format!(
+            "SELECT pg_catalog.count(*) FILTER (WHERE s.act <> 'delete'),
+               pg_catalog.count(*) FILTER (WHERE s.act = 'delete') FROM {} s WHERE {}",
+            self.name,
+            to_do(overwrite)
+        );
         let rows = client.query(&sql, &[]).await?;
-        Ok(rows.first().and_then(|row| catalog::number(row, 0)).unwrap_or_default())
+        let count = |at| rows.first().and_then(|row| catalog::number(row, at)).unwrap_or_default();
+        Ok((count(0), count(1)))
     }
 
     /// In words, rows that are not the agent's any more.

@@ -35,7 +35,7 @@ pub(super) async fn undo(
 ) -> Result<Vec<String>, TargetError> {
     let mut awake = Vec::new();
     for sides in all {
-        if sides.ready(client, overwrite).await? > 0 {
+        if sides.ready(client, overwrite).await? != (0, 0) {
             awake.extend(send_to_sleep(client, sides).await?);
         }
     }
