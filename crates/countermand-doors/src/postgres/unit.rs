@@ -5,7 +5,6 @@ use countermand_core::digest::{Digest, canonical};
 use countermand_core::request::Payload;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// The payload kind of this protocol.
 pub const KIND: &str = "postgres";

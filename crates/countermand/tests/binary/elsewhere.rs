@@ -91,6 +91,28 @@ impl Life {
         std::fs::write(signature(&file), key.sign(&statement, flags)).unwrap();
         self.run(&submit(&file)).await
     }
+
+    /// Has alice propose a configuration that loosens and bob approve it, with their security keys.
+    async fn configured_by_keys(&self, alice: &Authenticator, bob: &Authenticator) {
+        let mallory = self.installation.public("mallory");
+        self.installation.edit(|text| {
+            format!("{text}\n[people.mallory]\nkeys = [{mallory:?}]\n[reviewers.mallory]\n")
+        });
+        let plain = self.sign("alice", &["config", "apply"]).await;
+        assert!(plain.code == 1 && plain.stderr.contains("user-verified"), "{}", plain.stderr);
+        let proposed = self.by_key("alice", alice, VERIFIED, &["config", "apply"]).await;
+        assert_eq!(proposed.code, 0, "{}", proposed.stdout);
+        let shown = json(&self.run(&["config", "show", "--json"]).await.stdout);
+        let number = shown["waiting"]["number"].to_string();
+        let typed = format!("{number} 2");
+        let approve = ["config", "approve", &number, "--typed", &typed];
+        let plain = self.sign("bob", &approve).await;
+        assert!(plain.code == 1 && plain.stderr.contains("user-verified"), "{}", plain.stderr);
+        let approved = self.by_key("bob", bob, VERIFIED, &approve).await;
+        assert_eq!(approved.code, 0, "{}", approved.stdout);
+        let words = json(&self.run(&["config", "show", "--json"]).await.stdout).to_string();
+        assert!(words.contains("\"bob\""), "{words}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,4 +160,5 @@ async fn in_production_a_change_is_approved_and_taken_back_by_verified_security_
     assert_eq!(life.sign("bob", &restore).await.code, 1);
     let restored = life.by_key("bob", &bob, VERIFIED, &restore).await;
     assert_eq!((restored.code, life.rows().await), (0, "1000".into()), "{}", restored.stdout);
+    life.configured_by_keys(&alice, &bob).await;
 }
