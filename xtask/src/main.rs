@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy(),
         ["bench", "postgres", ref rest @ ..] => bench("bench_postgres", rest),
         ["bench", "freeze", ref rest @ ..] => bench("bench_freeze", rest),
+        ["screenshots"] => screenshots(),
         _ => {
             eprintln!(
                 "usage: cargo xtask tidy                      checks the architecture's invariants"
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
             );
             eprintln!(
                 "       cargo xtask bench freeze [--json] [--rounds N]     measures how soon a freeze stops an agent"
+            );
+            eprintln!(
+                "       cargo xtask screenshots               makes the pictures in docs/console"
             );
             ExitCode::from(2)
         }
@@ -34,6 +38,16 @@ fn bench(example: &str, arguments: &[&str]) -> ExitCode {
         .args(["run", "--locked", "--quiet", "--release", "--package", "countermand"])
         .args(["--example", example, "--"])
         .args(arguments)
+        .status();
+    if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A test makes them; here they are kept.
+fn screenshots() -> ExitCode {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/console");
+    let status = Command::new(env!("CARGO"))
+        .args(["test", "--locked", "--workspace", "--test", "browser", "pictures"])
+        .envs([("COUNTERMAND_SCREENSHOTS", folder), ("COUNTERMAND_REQUIRE_ALL", "1")])
         .status();
     if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
