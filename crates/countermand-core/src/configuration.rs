@@ -12,7 +12,7 @@ mod enrolment;
 mod observation;
 
 pub use difference::{Difference, difference};
-pub use enrolment::{Claim, Enrolment};
+pub use enrolment::{Claim, Enrolment, Signers};
 pub use observation::{Observation, Observations, Observe, fault as observe_fault};
 
 use crate::digest::Digest;

@@ -7,7 +7,7 @@ use crate::admission::{Admission, Kept, Proposal, Refusal};
 use crate::authority::{Asked, unmeasured};
 use crate::control::Reply;
 use crate::engine::Engine;
-use crate::people::Signed;
+use crate::key::Signed;
 use crate::review::{ReviewError, no};
 use countermand_core::action::Action;
 use countermand_core::change::{Adoption, Change, Event, State};

@@ -3,7 +3,7 @@
 use crate::control::{ConfigurationView, Reply};
 use crate::engine::{Engine, EngineError};
 use crate::installation::Installation;
-use crate::people::Signed;
+use crate::key::Signed;
 use crate::review::{ReviewError, Spent, no};
 use crate::store::{ConfigurationRow, Rows, Store, StoreError, Tx};
 use countermand_core::configuration::{
@@ -76,7 +76,9 @@ fn apply_unsigned(tx: &mut Tx<'_>, configuration: &Configuration) -> Result<(), 
             "the gateway was upgraded: what its file says is in force, with all its people"
         );
     }
-    let body = json!({ "digest": configuration.digest(), "unsigned": true });
+    let body = json!({
+        "digest": configuration.digest(), "unsigned": true, "signers": configuration.signers(),
+    });
     let idx = tx.append("config.applied", &body, &[("configuration", &text_of(configuration))])?;
     if let Some(row) = tx.rows().waiting_configuration()? {
         tx.end_configuration(row.number, "another came into force", idx)?;
@@ -331,9 +333,11 @@ impl Engine {
             "replaces": self.0.installation.configuration.digest(),
             "editor": row.proposed.as_ref().map(|proposed| &proposed.editor),
             "human": row.proposed.as_ref().and_then(|p| Some(&p.approval.as_ref()?.0)),
-            "solo": self.people().is_solo(),
+            "solo": self.people().is_solo(), "signers": row.configuration.signers(),
         });
         let applied = self.0.store.write(move |tx| {
+            // What was given out under another configuration is not signed by who may be gone.
+            tx.forget_nonces()?;
             let idx = tx.append("config.applied", &body, &[])?;
             tx.apply_configuration(number, idx)
         });

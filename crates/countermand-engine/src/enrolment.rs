@@ -2,11 +2,11 @@
 
 use crate::engine::Engine;
 use crate::installation::{Human, Installation};
+use crate::key::Key;
 use countermand_core::change::Seats;
 use countermand_core::configuration::{Claim, Enrolment};
 use countermand_core::name::{GroupName, HumanName};
 use jiff::Timestamp;
-use ssh_key::PublicKey;
 use std::collections::BTreeMap;
 
 /// Everybody, with what of them counts from when on.
@@ -15,7 +15,7 @@ pub(crate) struct Roll(BTreeMap<HumanName, Enrolled>);
 struct Enrolled {
     human: Human,
     person: Timestamp,
-    keys: Vec<(Timestamp, PublicKey)>,
+    keys: Vec<(Timestamp, Key)>,
     reviewer: Timestamp,
     groups: Vec<(Timestamp, GroupName)>,
 }
@@ -24,10 +24,8 @@ impl Roll {
     pub(crate) fn new(installation: &Installation, enrolment: &Enrolment) -> Roll {
         let enrolled = |(name, human): (&HumanName, &Human)| {
             let person = name.to_string();
-            let key = |key: &PublicKey| {
-                let line = key.to_openssh().unwrap_or_default();
-                (enrolment.counts_from(&Claim::key(&person, &line)), key.clone())
-            };
+            let key =
+                |key: &Key| (enrolment.counts_from(&Claim::key(&person, &key.line())), key.clone());
             let seat = |group: &GroupName| {
                 let claim = Claim::Seat { human: person.clone(), group: group.to_string() };
                 (enrolment.counts_from(&claim), group.clone())

@@ -6,7 +6,7 @@
 
 use crate::control::{Erasing, Reply};
 use crate::engine::Engine;
-use crate::people::Signed;
+use crate::key::Signed;
 use crate::review::{ReviewError, Spent, no, own_words};
 use crate::store::{Rows, Store, StoreError, TextRow, Tx};
 use countermand_core::change::{Change, State};

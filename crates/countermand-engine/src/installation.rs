@@ -1,6 +1,7 @@
 //! What an installation is made of: people, targets, limits. Read once, at start.
 
 use crate::erase::Retention;
+use crate::key::Key;
 use crate::target::Tags;
 use countermand_core::backups::Backups;
 use countermand_core::configuration::Configuration;
@@ -11,7 +12,6 @@ use countermand_core::name::{
 use countermand_core::policy::Grant;
 use countermand_core::probation::Probation;
 use countermand_core::watch::Probe;
-use ssh_key::PublicKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -24,8 +24,8 @@ pub struct Human {
     pub reviewer: bool,
     /// What they themselves may do: the most their agents may. None where they sponsor nobody.
     pub sponsors: Option<Grant>,
-    /// Their SSH keys.
-    pub keys: Vec<PublicKey>,
+    /// What they sign with.
+    pub keys: Vec<Key>,
 }
 
 /// Environments in which plain SSH keys count.

@@ -3,7 +3,7 @@
 use crate::agents;
 use crate::control::{PrepareAct, Reply, Scope};
 use crate::engine::Engine;
-use crate::people::{self, Signed};
+use crate::key::{self, Signed};
 use crate::probation;
 use crate::standing;
 use crate::store::{AgentRow, StoreError};
@@ -29,7 +29,7 @@ pub(crate) enum ReviewError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Signature(#[from] people::SignatureError),
+    Signature(#[from] key::SignatureError),
 }
 
 pub(crate) fn no<T>(why: impl Into<String>) -> Result<T, ReviewError> {
@@ -37,8 +37,8 @@ pub(crate) fn no<T>(why: impl Into<String>) -> Result<T, ReviewError> {
 }
 
 /// In production, which keys do not count.
-pub(crate) const ONLY_VERIFIED_KEYS: &str = "in production only a user-verified security key counts: make one with `ssh-keygen -t \
-     ed25519-sk -O verify-required -O application=ssh:countermand` and enrol it";
+pub(crate) const ONLY_VERIFIED_KEYS: &str = "in production only a user-verified key counts: make a passkey in the console, or a security key \
+     with `ssh-keygen -t ed25519-sk -O verify-required -O application=ssh:countermand`, and enrol it";
 
 /// Why this human is no peer for this change.
 pub(crate) fn own_words(change: &Change, human: &HumanName) -> String {
@@ -244,10 +244,13 @@ impl Engine {
         {
             return no("that statement was not written by this gateway; prepare it again");
         }
+        if *self.0.reconfigured.borrow() {
+            return no("another configuration is in force: the gateway is starting under it");
+        }
         let Some(human) = self.people().get(&statement.signer) else {
             return no(nobody(&statement.signer));
         };
-        let signed = people::verify(&human, text.as_bytes(), &signature)?;
+        let signed = key::verify(&human.keys, text.as_bytes(), &signature)?;
         let proof = json!({ "statement": text, "signature": signature, "peer": peer });
         match statement.act.clone() {
             Act::Approve(subject) => self.approve(&statement, subject, signed, proof).await,

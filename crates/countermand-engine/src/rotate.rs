@@ -7,8 +7,8 @@
 use crate::control::{Reply, Scope};
 use crate::engine::{Engine, EngineError};
 use crate::home::Home;
+use crate::key::Signed;
 use crate::keys::{Keys, NewKey, TEXTS_KEY_CHANGED};
-use crate::people::Signed;
 use crate::review::{ReviewError, Spent, no};
 use crate::store::{Store, StoreError, Tx};
 use countermand_core::statement::{Act, LedgerKey, Statement};

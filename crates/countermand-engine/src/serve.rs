@@ -41,16 +41,15 @@ impl Engine {
     }
 
     /// Answers one command. Nothing that lets something happen is done without a signed
-    /// statement.
-    pub async fn control(&self, command: Command, peer: Peer) -> Reply {
-        match self.answer(command, peer).await {
+    /// statement. `by` says in words who asks; it is recorded where something is done without one.
+    pub async fn control(&self, command: Command, by: impl std::fmt::Display) -> Reply {
+        match self.answer(command, by.to_string()).await {
             Ok(reply) => reply,
             Err(error) => Reply::Refused { why: error.to_string() },
         }
     }
 
-    async fn answer(&self, command: Command, peer: Peer) -> Result<Reply, ReviewError> {
-        let by = peer.to_string();
+    async fn answer(&self, command: Command, by: String) -> Result<Reply, ReviewError> {
         Ok(match command {
             Command::Status => Reply::Status(self.status()?),
             Command::Changes { open } => Reply::Changes { changes: self.lines(open)? },

@@ -8,7 +8,7 @@ use crate::admit::unavailable;
 use crate::control::{Reply, StandingLine, StandingTerms};
 use crate::engine::Engine;
 use crate::execute::starts;
-use crate::people::{self, Signed};
+use crate::key::{self, Signed};
 use crate::review::{ReviewError, Spent, no};
 use crate::store::{Rows, StandingRow, StoreError, Tx};
 use countermand_core::change::{Approval, Change, Event, State};
@@ -179,7 +179,7 @@ impl Engine {
         let Some(person) = self.people().get(&human) else {
             return no(format!("`{human}` is not a person of this installation"));
         };
-        let signed = people::verify(&person, &statement.to_bytes(), &row.signature)?;
+        let signed = key::verify(&person.keys, &statement.to_bytes(), &row.signature)?;
         self.key_counts(std::iter::once(&change.request.target), &signed)?;
         self.may_stand(change, &human)?;
         let seat = row.subject.seat.clone();

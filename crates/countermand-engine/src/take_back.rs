@@ -2,7 +2,7 @@
 
 use crate::control::Reply;
 use crate::engine::Engine;
-use crate::people::Signed;
+use crate::key::Signed;
 use crate::permit::Permit;
 use crate::review::ReviewError;
 use crate::target::{Restore, RestorePlan};

@@ -2,8 +2,8 @@
 
 use crate::control::{Reply, Writes};
 use crate::engine::Engine;
+use crate::key::Signed;
 use crate::observe::LOST;
-use crate::people::Signed;
 use crate::permit::Permit;
 use crate::review::{ReviewError, Spent};
 use crate::store::{FlowRow, StoreError};

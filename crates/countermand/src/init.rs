@@ -2,9 +2,9 @@
 
 use crate::config::{Config, ConfigError, FILE_NAME};
 use countermand_core::name::{HumanName, InstallationName, TargetName};
-use countermand_engine::{APPLICATION, Home, HomeError};
+use countermand_engine::key::Key;
+use countermand_engine::{Home, HomeError};
 use ssh_key::PublicKey;
-use ssh_key::public::KeyData;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -129,11 +129,7 @@ pub enum InitError {
 
 /// Whether a key can count in production. Whether it verifies its user, only its signatures show.
 pub fn counts_in_production(key: &PublicKey) -> bool {
-    match key.key_data() {
-        KeyData::SkEd25519(key) => key.application() == APPLICATION,
-        KeyData::SkEcdsaSha2NistP256(key) => key.application() == APPLICATION,
-        _ => false,
-    }
+    Key::from(key.clone()).can_count_in_production()
 }
 
 /// Makes an installation in `folder`.

@@ -13,6 +13,7 @@ use countermand_core::standing::{Scene, StandingSubject};
 use countermand_core::statement::{Act, ConfigurationSubject, NAMESPACE, ReviewSubject, Statement};
 use countermand_doors::postgres::unit::Unit;
 use countermand_engine::control::{ChangeView, Command, Erasing, PrepareAct, Reply, StandingTerms};
+use countermand_engine::key::Key;
 use ssh_key::PublicKey;
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -99,7 +100,9 @@ pub(crate) fn who(global: &Global, signer: &Signer) -> Result<HumanName, Failure
     let config = Config::load(&config::find(global.config.as_deref()))?;
     let humans = config.installation.humans.iter();
     let mut owners = humans.filter(|(_, human)| {
-        human.keys.iter().any(|enrolled| enrolled.key_data() == key.key_data())
+        let is_it =
+            |enrolled: &Key| matches!(enrolled, Key::Ssh(ssh) if ssh.key_data() == key.key_data());
+        human.keys.iter().any(is_it)
     });
     owners.next().map(|(name, _)| name.clone()).ok_or_else(|| {
         let why = "nobody in the configuration has this key; enrol it, or say who you are, by name";

@@ -2,6 +2,7 @@
 
 use super::Configuration;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ pub enum Claim {
         /// Who.
         human: String,
     },
-    /// A key of theirs: its type and the key itself, as `.pub` files begin.
+    /// A key of theirs: its line without a comment.
     Key {
         /// Whose.
         human: String,
@@ -38,10 +39,30 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// The claim of a key, given as a line of a `.pub` file.
+    /// The claim of a key, given as its line: of a `.pub` file its type and the key itself; of a
+    /// passkey also where it was made.
     pub fn key(human: &str, line: &str) -> Claim {
-        let key = line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        let words = if line.split_whitespace().next() == Some("passkey") { 3 } else { 2 };
+        let key = line.split_whitespace().take(words).collect::<Vec<_>>().join(" ");
         Claim::Key { human: human.to_owned(), key }
+    }
+}
+
+/// The keys of every person of a configuration, without comments: what the ledger says in the clear
+/// when it comes into force, so that whoever has the ledger alone knows whose signature counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signers(BTreeMap<String, BTreeSet<String>>);
+
+impl Configuration {
+    /// The keys of its people.
+    pub fn signers(&self) -> Signers {
+        let mut signers = Signers::default();
+        for claim in claims(self) {
+            if let Claim::Key { human, key } = claim {
+                signers.0.entry(human).or_default().insert(key);
+            }
+        }
+        signers
     }
 }
 
@@ -54,19 +75,40 @@ impl Enrolment {
     /// with the one before counts as it did; what is new counts after 24 hours, or at once where
     /// no agent was there yet.
     pub fn apply(&mut self, configuration: &Configuration, at: Timestamp, before_agents: bool) {
+        self.take(claims(configuration), at, before_agents);
+    }
+
+    /// The same of the keys alone, as the ledger says them in the clear.
+    pub fn apply_signers(&mut self, signers: &Signers, at: Timestamp, before_agents: bool) {
+        let of = |(human, keys): (&String, &BTreeSet<String>)| {
+            keys.iter().map(|key| Claim::key(human, key)).collect::<Vec<_>>()
+        };
+        self.take(signers.0.iter().flat_map(of).collect(), at, before_agents);
+    }
+
+    fn take(&mut self, claims: BTreeSet<Claim>, at: Timestamp, before_agents: bool) {
         let from = match before_agents {
             true => Timestamp::MIN,
             false => at.saturating_add(WAIT).unwrap_or(Timestamp::MAX),
         };
         let known = std::mem::take(&mut self.0);
         let since = |claim: &Claim| known.get(claim).copied().unwrap_or(from);
-        self.0 =
-            claims(configuration).into_iter().map(|claim| (claim.clone(), since(&claim))).collect();
+        self.0 = claims.into_iter().map(|claim| (claim.clone(), since(&claim))).collect();
     }
 
     /// Whether anybody has a key that counts at this time.
     pub fn has_key(&self, now: Timestamp) -> bool {
         self.0.iter().any(|(claim, from)| matches!(claim, Claim::Key { .. }) && *from <= now)
+    }
+
+    /// The lines of the keys of this human that count at this time, without comments.
+    pub fn keys_of<'a>(&'a self, human: &'a str, now: Timestamp) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter_map(move |(claim, from)| match claim {
+            Claim::Key { human: whose, key } if whose == human && *from <= now => {
+                Some(key.as_str())
+            }
+            _ => None,
+        })
     }
 
     /// From when on this counts. What no configuration has said never does.

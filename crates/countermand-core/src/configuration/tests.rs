@@ -164,9 +164,45 @@ fn what_is_new_counts_after_a_day_and_what_stays_stays() {
     enrolment.apply(&configuration(base()), at(30), false);
     enrolment.apply(&more, at(31), false);
     assert!(!counts(&enrolment, &mallory, at(54)), "who comes back is new");
+    assert_eq!(enrolment.keys_of("mallory", at(54)).count(), 0);
+    assert_eq!(enrolment.keys_of("mallory", at(55)).collect::<Vec<_>>(), ["ssh-ed25519 MMMM"]);
     let seat = Claim::Seat { human: "bob".into(), group: "dba".into() };
     let reviewer = Claim::Reviewer { human: "mallory".into() };
     assert!(counts(&enrolment, &seat, at(31)) && !counts(&enrolment, &reviewer, at(99)));
+}
+
+#[test]
+fn a_passkey_made_elsewhere_is_another_key() {
+    let claim = |line| Claim::key("bob", line);
+    let here = claim("passkey https://gate.example AAAA bob's laptop");
+    assert_eq!(here, claim("passkey  https://gate.example\tAAAA"));
+    assert_ne!(here, claim("passkey https://gate.example BBBB"));
+    assert_ne!(here, claim("passkey https://gate.example:8443 AAAA"));
+}
+
+#[test]
+fn whose_key_counts_is_told_by_the_keys_alone() {
+    let at = |hours: i64| Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap();
+    let more = with("/people/mallory", json!({ "keys": ["ssh-ed25519 MMMM m"] }));
+    let (mut whole, mut alone) = (Enrolment::default(), Enrolment::default());
+    let steps = [(configuration(base()), 0, true), (more.clone(), 1, false), (more, 9, false)];
+    for (configuration, hours, first) in steps {
+        whole.apply(&configuration, at(hours), first);
+        // As it is read back from an entry.
+        let said = serde_json::to_value(configuration.signers()).unwrap();
+        assert!(!said.to_string().contains(" m\""), "a comment may name somebody: {said}");
+        alone.apply_signers(&serde_json::from_value(said).unwrap(), at(hours), first);
+        for human in ["alice", "bob", "mallory", "nobody"] {
+            for now in [0, 1, 24, 25, 99] {
+                let keys = |of: &Enrolment| {
+                    of.keys_of(human, at(now)).map(str::to_owned).collect::<Vec<_>>()
+                };
+                assert_eq!(keys(&whole), keys(&alone), "{human} at {now}");
+            }
+        }
+    }
+    assert_eq!(alone.keys_of("mallory", at(24)).count(), 0);
+    assert_eq!(alone.keys_of("mallory", at(25)).count(), 1);
 }
 
 fn person(name: u8) -> HumanName {

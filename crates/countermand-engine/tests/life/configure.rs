@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// With one more person, who reviews.
 fn with(person: &str, folder: &std::path::Path) -> Installation {
     let mut installation = world::installation(folder);
-    let keys = vec![key(person).public_key().clone()];
+    let keys = vec![key(person).public_key().clone().into()];
     let human = Human { reviewer: true, keys, ..Human::default() };
     installation.humans.insert(person.parse().unwrap(), human);
     installation.configuration = configuration_of(&installation);
@@ -184,7 +184,7 @@ async fn while_the_gateway_was_down_nothing_cooled() {
 
 /// With another key for one of them, in place of the one they had.
 fn rekeyed(person: &str, mut installation: Installation) -> Installation {
-    let keys = vec![key("another").public_key().clone()];
+    let keys = vec![key("another").public_key().clone().into()];
     installation.humans.get_mut(&person.parse().unwrap()).unwrap().keys = keys;
     installation.configuration = configuration_of(&installation);
     installation

@@ -13,10 +13,12 @@ mod freeze;
 mod memory;
 mod observe;
 mod own_backups;
+mod passkeys;
 mod probation;
 mod publish;
 mod report;
 mod rotate;
+mod soft_passkey;
 mod standing;
 mod take_back;
 mod twins;
@@ -123,7 +125,7 @@ async fn in_production_a_plain_key_does_not_count() {
     }
     let world = World::built(folder, installation).await;
     let reply = world.ask_to_let_in("bot").await;
-    assert!(refused(&reply).contains("security key"), "{reply:?}");
+    assert!(refused(&reply).contains("user-verified key"), "{reply:?}");
 }
 
 #[tokio::test]

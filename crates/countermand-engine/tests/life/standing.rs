@@ -416,7 +416,7 @@ async fn a_key_that_is_no_longer_the_signers_carries_nothing() {
     drop(engine);
     let mut installation = world::installation(folder.path());
     let bob = installation.humans.get_mut(&"bob".parse().unwrap()).unwrap();
-    bob.keys = vec![world::key("bob's new key").public_key().clone()];
+    bob.keys = vec![world::key("bob's new key").public_key().clone().into()];
     let home = Home::at(folder.path().join("state"));
     let engine = world::reopened(installation, home, &clock, &prod).await;
     let world = World { folder, clock, prod, engine, free };

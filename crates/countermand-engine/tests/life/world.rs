@@ -41,7 +41,7 @@ pub(crate) fn key(person: &str) -> PrivateKey {
     PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed)), person).unwrap()
 }
 
-fn grant() -> Grant {
+pub(crate) fn grant() -> Grant {
     let targets = ["prod".parse().unwrap()].into();
     Grant { targets, effects: [Effect::Read, Effect::Write, Effect::Destroy].into() }
 }
@@ -51,7 +51,7 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         reviewer: true,
         sponsors: (name == "alice").then(grant),
-        keys: vec![key(name).public_key().clone()],
+        keys: vec![key(name).public_key().clone().into()],
     };
     let place = |environment: &str, partner: Option<&str>| Placement {
         environment: environment.parse().unwrap(),
@@ -89,9 +89,8 @@ pub(crate) fn installation(folder: &std::path::Path) -> Installation {
 
 /// The people of an installation as its configuration says them. Nothing else of it is there.
 pub(crate) fn configuration_of(installation: &Installation) -> Configuration {
-    let lines = |human: &Human| -> Vec<String> {
-        human.keys.iter().map(|key| key.to_openssh().unwrap()).collect()
-    };
+    let lines =
+        |human: &Human| -> Vec<String> { human.keys.iter().map(|key| key.line()).collect() };
     let humans = || installation.humans.iter();
     let people: BTreeMap<_, _> =
         humans().map(|(name, human)| (name, json!({ "keys": lines(human) }))).collect();

@@ -17,6 +17,7 @@ use crate::show::{Page, Tone, escape};
 use countermand_core::configuration::difference;
 use countermand_core::name::TargetName;
 use countermand_engine::control::{Command, Consistency, Reply};
+use countermand_engine::key::Key;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -129,14 +130,13 @@ fn signers(found: &mut Findings, config: &Config) {
     if installation.plain_keys_count {
         return;
     }
-    let is_hardware = |key: &ssh_key::PublicKey| {
-        use ssh_key::Algorithm::{SkEcdsaSha2NistP256, SkEd25519};
-        matches!(key.algorithm(), SkEcdsaSha2NistP256 | SkEd25519)
-    };
     let reviewers = installation.humans.values().filter(|human| human.reviewer);
-    let with = reviewers.clone().filter(|human| human.keys.iter().any(is_hardware)).count();
+    let with = reviewers
+        .clone()
+        .filter(|human| human.keys.iter().any(Key::can_count_in_production))
+        .count();
     let words = format!(
-        "`{target}` is production, where only security keys that verify their user count: {with} of \
+        "`{target}` is production, where only passkeys and security keys that verify their user count: {with} of \
          {} reviewers have one",
         reviewers.count()
     );

@@ -4,8 +4,8 @@ use super::fault::{ConfigError, Source};
 use super::file;
 use countermand_core::name::{HumanName, TargetName};
 use countermand_core::policy::Grant;
+use countermand_engine::key::Key;
 use countermand_engine::{Human, Placement};
-use ssh_key::{HashAlg, PublicKey};
 use std::collections::BTreeMap;
 
 /// Everybody, or the first thing that cannot be so.
@@ -62,27 +62,18 @@ fn known<'h>(
     humans.get_mut(name).ok_or_else(unknown)
 }
 
-fn keys(
-    source: &Source<'_>,
-    name: &HumanName,
-    lines: &[String],
-) -> Result<Vec<PublicKey>, ConfigError> {
+fn keys(source: &Source<'_>, name: &HumanName, lines: &[String]) -> Result<Vec<Key>, ConfigError> {
     let path = ["people", name.as_str(), "keys"];
     if lines.is_empty() {
         let why = format!(
-            "`{name}` has no key and could sign nothing: add the line of their `.pub` file"
+            "`{name}` has no key and could sign nothing: add the line of their `.pub` file, or of a \
+             passkey"
         );
         return Err(source.at(&path, why));
     }
     let read = |(nth, line): (usize, &String)| {
-        PublicKey::from_openssh(line).map_err(|_| {
-            let why = format!(
-                "key {} of `{name}` is not an OpenSSH public key: copy the one line of their \
-                 `.pub` file",
-                nth + 1
-            );
-            source.at(&path, why)
-        })
+        line.parse::<Key>()
+            .map_err(|error| source.at(&path, format!("key {} of `{name}` {error}", nth + 1)))
     };
     lines.iter().enumerate().map(read).collect()
 }
@@ -95,8 +86,7 @@ fn different_keys(
     let mut owners: BTreeMap<String, &HumanName> = BTreeMap::new();
     for (name, human) in humans {
         for key in &human.keys {
-            let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-            match owners.insert(fingerprint, name) {
+            match owners.insert(key.fingerprint(), name) {
                 Some(other) if other != name => {
                     let why = format!(
                         "`{name}` and `{other}` have the same key: one human fills one seat, so \

@@ -3,7 +3,7 @@
 
 use countermand_core::digest::Digest;
 use countermand_core::statement::NAMESPACE;
-use countermand_engine::APPLICATION;
+use countermand_engine::key::APPLICATION;
 use ed25519_dalek::{Signer as _, SigningKey};
 use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PublicKey, Signature, SshSig};

@@ -8,7 +8,9 @@ use crate::cli::Global;
 use crate::commands::json;
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
-use countermand_core::statement::{NAMESPACE, Statement};
+use countermand_core::configuration::{Enrolment, Signers};
+use countermand_core::statement::Statement;
+use countermand_engine::key::{self, Key};
 use countermand_ledger::checkpoint::VerifyingKey;
 use countermand_ledger::keyring::{KeyChanges, Keyring};
 use countermand_ledger::leaf::Leaf;
@@ -16,8 +18,10 @@ use countermand_ledger::segment;
 use countermand_ledger::tree::Tree;
 use countermand_ledger::verify::{Evidence, Report, Texts, verify};
 use indicatif::ProgressBar;
+use jiff::Timestamp;
 use serde::Serialize;
-use ssh_key::{HashAlg, PublicKey, SshSig};
+use serde_json::Value;
+use ssh_key::{PublicKey, SshSig};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,8 +35,11 @@ struct Audit {
     checkpoints: u64,
     /// Signed statements whose signature holds.
     signatures: u64,
-    /// How many of them each key made for each signer: `alice SHA256:…`. Whose key it is, the
-    /// people of the installation must say.
+    /// How many of them were made with a key of their signer's that counted then, by the configuration
+    /// that was in force at that entry. Of the others the ledger, older than that, does not tell whose
+    /// key it is: the people of the installation must say.
+    enrolled: u64,
+    /// How many of them each key made for each signer: `alice SHA256:…`.
     signers: BTreeMap<String, u64>,
 }
 
@@ -107,6 +114,7 @@ fn audit(
         report,
         checkpoints: published.len() as u64,
         signatures: entries.signers.values().sum(),
+        enrolled: entries.enrolled,
         signers: entries.signers,
     })
 }
@@ -117,6 +125,9 @@ struct Entries {
     tree: Tree,
     keys: KeyChanges,
     signers: BTreeMap<String, u64>,
+    enrolled: u64,
+    /// Whose keys count, since an entry said so.
+    enrolment: Option<Enrolment>,
 }
 
 impl Entries {
@@ -125,11 +136,16 @@ impl Entries {
         self.tree.append(leaf.hash());
         self.keys.read(&leaf).map_err(Failure::new)?;
         let member = |name: &str| leaf.body().get(name);
+        if leaf.kind() == "config.applied" {
+            self.applied(&leaf)?;
+        }
         let signer = match (member("statement"), member("signature")) {
             (None, None) => return Ok(()),
             (Some(statement), Some(signature)) => {
                 let texts = statement.as_str().zip(signature.as_str());
-                texts.ok_or("they are no texts".to_owned()).and_then(|(s, g)| signer(s, g))
+                texts
+                    .ok_or("they are no texts".to_owned())
+                    .and_then(|(s, g)| self.signer(s, g, leaf.at()))
             }
             _ => Err("one of statement and signature is missing".to_owned()),
         };
@@ -138,7 +154,43 @@ impl Entries {
             Failure::new(format!("entry {index} ({kind}): its signature does not hold: {why}"))
         })?;
         *self.signers.entry(signer).or_default() += 1;
+        self.enrolled += u64::from(self.enrolment.is_some());
         Ok(())
+    }
+
+    /// Another configuration is in force: whose keys count from now on.
+    fn applied(&mut self, leaf: &Leaf) -> Result<(), Failure> {
+        let Some(said) = leaf.body().get("signers") else {
+            self.enrolment = None;
+            return Ok(());
+        };
+        let signers: Signers = serde_json::from_value(said.clone()).map_err(|error| {
+            let index = leaf.index();
+            Failure::new(format!("entry {index} (config.applied): its signers: {error}"))
+        })?;
+        let unsigned = leaf.body().get("unsigned").and_then(Value::as_bool) == Some(true);
+        let enrolment = self.enrolment.get_or_insert_default();
+        enrolment.apply_signers(&signers, leaf.at(), unsigned);
+        Ok(())
+    }
+
+    /// Who signed this statement with which key, if its signature holds and the key counted then.
+    fn signer(&self, text: &str, signature: &str, at: Timestamp) -> Result<String, String> {
+        let statement: Statement =
+            serde_json::from_str(text).map_err(|error| format!("not a statement: {error}"))?;
+        if statement.to_bytes() != text.as_bytes() {
+            return Err("the statement is not in canonical form".to_owned());
+        }
+        let human = statement.signer.as_str();
+        let keys: Vec<Key> = match &self.enrolment {
+            Some(enrolment) => {
+                enrolment.keys_of(human, at).filter_map(|line| line.parse().ok()).collect()
+            }
+            None => vec![own_key(signature)?],
+        };
+        let signed = key::verify(&keys, text.as_bytes(), signature);
+        let signed = signed.map_err(|error| error.to_string())?;
+        Ok(format!("{human} {}", signed.key))
     }
 
     /// Whether a published checkpoint fits the entries.
@@ -156,21 +208,14 @@ impl Entries {
     }
 }
 
-/// Who signed this statement with which key, if its signature holds.
-fn signer(statement: &str, signature: &str) -> Result<String, String> {
-    let parsed: Statement =
-        serde_json::from_str(statement).map_err(|error| format!("not a statement: {error}"))?;
-    if parsed.to_bytes() != statement.as_bytes() {
-        return Err("the statement is not in canonical form".to_owned());
-    }
+/// The key that an SSH signature itself names: all there is where no entry says whose keys count.
+fn own_key(signature: &str) -> Result<Key, String> {
     let signature = SshSig::from_pem(signature).map_err(|error| error.to_string())?;
-    let key = PublicKey::from(signature.public_key().clone());
-    key.verify(NAMESPACE, statement.as_bytes(), &signature).map_err(|error| error.to_string())?;
-    Ok(format!("{} {}", parsed.signer, key.fingerprint(HashAlg::Sha256)))
+    Ok(PublicKey::from(signature.public_key().clone()).into())
 }
 
 fn show(audit: &Audit, key_beside: bool) {
-    let Audit { report, checkpoints, signatures, signers } = audit;
+    let Audit { report, checkpoints, signatures, enrolled, signers } = audit;
     let mut page = Page::stdout();
     let good = page.paint(Tone::Good, "the ledger holds");
     page.line(good);
@@ -180,6 +225,16 @@ fn show(audit: &Audit, key_beside: bool) {
     page.field("root", &report.root.to_string());
     page.field("checkpoints", &format!("{checkpoints} published, all fit"));
     page.field("signatures", &format!("{signatures} statements, all hold"));
+    let words = format!("{enrolled} with a key of their signer's that counted then");
+    page.field("", &words);
+    if enrolled < signatures {
+        let words = format!(
+            "{} from before the ledger told whose keys count: ask whose these are",
+            signatures - enrolled
+        );
+        let words = page.paint(Tone::Warning, &words);
+        page.field("", &words);
+    }
     for (signer, count) in signers {
         page.field("", &format!("{count} by {}", escape::line(signer)));
     }
@@ -267,6 +322,8 @@ fn borrowed(files: &[Named]) -> Vec<(&str, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countermand_core::statement::NAMESPACE;
+    use serde_json::json;
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
@@ -297,6 +354,17 @@ mod tests {
         entries.add(leaf.line().as_bytes()).map(|()| entries)
     }
 
+    fn entry(
+        kind: &str,
+        body: &serde_json::Value,
+        entries: &mut Entries,
+        hour: i64,
+    ) -> Result<(), Failure> {
+        let at = Timestamp::from_second(1_767_225_600 + hour * 3600).unwrap();
+        let leaf = Leaf::new(entries.tree.size(), at, kind, body, &BTreeMap::new()).unwrap();
+        entries.add(leaf.line().as_bytes())
+    }
+
     #[test]
     fn every_signature_in_the_entries_is_verified() {
         let good = signature(NAMESPACE);
@@ -315,5 +383,55 @@ mod tests {
             let why = audited(&bad).err().unwrap().why;
             assert!(why.starts_with("entry 0 (freeze.off): its signature"), "{why}");
         }
+    }
+
+    /// A passkey that signed [`STATEMENT`], once, elsewhere: nothing of a server is needed.
+    const PASSKEY: &str = include_str!("verify/passkey.txt");
+    const ASSERTION: &str = include_str!("verify/assertion.json");
+
+    #[test]
+    fn a_passkey_is_held_against_the_keys_that_counted_then() {
+        let signed = json!({ "statement": STATEMENT, "signature": ASSERTION.trim() });
+        let bob = json!({ "digest": "", "unsigned": true, "signers": { "bob": [PASSKEY.trim()] } });
+        let nobody = json!({ "digest": "", "signers": { "alice": [PASSKEY.trim()], "bob": [] } });
+        let mut entries = Entries::default();
+        let why = entry("freeze.off", &signed, &mut entries, 0).unwrap_err().why;
+        assert!(why.contains("its signature does not hold"), "nobody has said whose: {why}");
+
+        let mut entries = Entries::default();
+        entry("config.applied", &bob, &mut entries, 0).unwrap();
+        entry("freeze.off", &signed, &mut entries, 0).unwrap();
+        assert_eq!((entries.enrolled, entries.signers.values().sum::<u64>()), (1, 1));
+        // Another statement under the same assertion.
+        let other = STATEMENT.replace("everything", "target prod");
+        let other = json!({ "statement": other, "signature": ASSERTION.trim() });
+        let why = entry("freeze.off", &other, &mut entries, 0).unwrap_err().why;
+        assert!(why.contains("did not sign this statement"), "{why}");
+        // From when on it is another's, it is not bob's.
+        entry("config.applied", &nobody, &mut entries, 1).unwrap();
+        let why = entry("freeze.off", &signed, &mut entries, 2).unwrap_err().why;
+        assert!(why.contains("not enrolled for this person"), "{why}");
+        // What comes back is new, and waits.
+        let again = json!({ "digest": "", "signers": { "bob": [PASSKEY.trim()] } });
+        entry("config.applied", &again, &mut entries, 3).unwrap();
+        assert!(entry("freeze.off", &signed, &mut entries, 26).is_err());
+        entry("freeze.off", &signed, &mut entries, 27).unwrap();
+    }
+
+    #[test]
+    fn an_ssh_key_is_held_against_the_keys_that_counted_then() {
+        let signature = signature(NAMESPACE);
+        let signed = json!({ "statement": STATEMENT, "signature": signature });
+        let line = own_key(&signature).unwrap().line();
+        let mut entries = Entries::default();
+        entry("freeze.off", &signed, &mut entries, 0).unwrap();
+        assert_eq!(entries.enrolled, 0, "the ledger does not tell yet");
+        let of =
+            |whose: &str| json!({ "digest": "", "unsigned": true, "signers": { whose: [line] } });
+        entry("config.applied", &of("bob"), &mut entries, 0).unwrap();
+        entry("freeze.off", &signed, &mut entries, 0).unwrap();
+        assert_eq!(entries.enrolled, 1);
+        entry("config.applied", &of("alice"), &mut entries, 0).unwrap();
+        assert!(entry("freeze.off", &signed, &mut entries, 0).is_err());
     }
 }

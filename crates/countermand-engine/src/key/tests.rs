@@ -1,9 +1,10 @@
 //! With a software authenticator: it exists only here.
 
+use super::ssh::{USER_PRESENT, USER_VERIFIED};
 use super::*;
 use ed25519_dalek::{Signer as _, SigningKey};
-use ssh_key::public::{Ed25519PublicKey, SkEd25519};
-use ssh_key::{Algorithm, HashAlg, Signature};
+use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
+use ssh_key::{Algorithm, Signature};
 
 const STATEMENT: &[u8] = br#"{"act":"approve"}"#;
 
@@ -35,8 +36,8 @@ impl Authenticator {
         sig.to_pem(ssh_key::LineEnding::LF).unwrap()
     }
 
-    fn owner(&self) -> Human {
-        Human { keys: vec![PublicKey::from(self.public.clone())], ..Human::default() }
+    fn owner(&self) -> Vec<Key> {
+        vec![PublicKey::from(self.public.clone()).into()]
     }
 }
 
@@ -80,7 +81,9 @@ fn what_was_signed_for_something_else_does_not_count() {
     assert_eq!(verify(&key.owner(), STATEMENT, &other_use), Err(SignatureError::Namespace));
     let other_text = key.sign(NAMESPACE, b"{}", flags);
     assert_eq!(verify(&key.owner(), STATEMENT, &other_text), Err(SignatureError::DoesNotHold));
-    let stranger = verify(&Human::default(), STATEMENT, &key.sign(NAMESPACE, STATEMENT, flags));
+    let stranger = verify(&[], STATEMENT, &key.sign(NAMESPACE, STATEMENT, flags));
     assert!(matches!(stranger, Err(SignatureError::NotEnrolled(_))));
     assert_eq!(verify(&key.owner(), STATEMENT, "no"), Err(SignatureError::Malformed));
 }
+
+mod passkey;
