@@ -3,7 +3,7 @@
 
 use crate::control::Reply;
 use crate::engine::Engine;
-use crate::people::Signed;
+use crate::key::Signed;
 use crate::review::{ReviewError, no, own_words};
 use crate::target::Fate;
 use countermand_core::change::{Change, Event, State};
