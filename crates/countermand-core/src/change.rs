@@ -370,7 +370,6 @@ impl Change {
         self.end(at, State::InDoubt { why, ran });
     }
 
-    /// What the target said of it was lost with the connection.
     fn found_committed(&mut self, at: Timestamp) {
         let measured = match &self.state {
             State::InDoubt { ran: Some((measured, _)), .. } => measured.clone(),

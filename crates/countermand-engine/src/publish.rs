@@ -68,11 +68,11 @@ impl Engine {
     pub(crate) async fn keep_publishing(self) {
         let mut stopping = self.0.stopping.subscribe();
         loop {
+            let began = self.0.clock.now();
             if let Err(error) = self.publish_checkpoint().await {
                 tracing::error!(%error, "the checkpoint could not be published");
             }
-            let published = self.0.clock.now();
-            while self.0.clock.now().duration_since(published) < EVERY {
+            while self.0.clock.now().duration_since(began) < EVERY {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
                     _ = stopping.wait_for(|stop| *stop) => return,
