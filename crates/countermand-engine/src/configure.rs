@@ -66,6 +66,9 @@ fn enrolled(rows: &Rows<'_>) -> Result<(Enrolment, Observations), StoreError> {
         enrolment.apply(&row.configuration, leaf.at(), unsigned);
         observations.apply(&row.configuration, leaf.at());
     }
+    for (target, since, said) in rows.observed_as()? {
+        observations.identify(&target, since, &said);
+    }
     Ok((enrolment, observations))
 }
 
@@ -147,7 +150,7 @@ impl Engine {
 
     /// What is signed of a configuration that is to replace `now`.
     fn subject_of(&self, wanted: &Configuration, now: &Configuration) -> ConfigurationSubject {
-        let observed = self.0.observations.words(wanted);
+        let observed = self.observations().words(wanted);
         ConfigurationSubject { observed, ..wanted.subject(now) }
     }
 

@@ -102,7 +102,7 @@ pub(crate) struct Inner {
     pub(crate) publisher: Publisher,
     pub(crate) roll: Roll,
     pub(crate) enrolment: Enrolment,
-    pub(crate) observations: Observations,
+    pub(crate) observations: RwLock<Observations>,
     /// When this engine opened, by the ledger's time.
     pub(crate) began: Timestamp,
     pub(crate) fingerprints: Fingerprints,
@@ -176,7 +176,7 @@ impl Engine {
             publisher,
             roll,
             enrolment,
-            observations,
+            observations: RwLock::new(observations),
             began,
             fingerprints,
             drafts: Mutex::default(),

@@ -12,7 +12,7 @@ use crate::admit::{described, recorded, unavailable};
 use crate::engine::Engine;
 use crate::permit::Permit;
 use crate::weigh::Receipt;
-use countermand_core::configuration::Observation;
+use countermand_core::configuration::{Observation, Observations};
 use countermand_core::effect::Effect;
 use countermand_core::limits::{Beyond, Limits, Written};
 use countermand_core::name::TargetName;
@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 pub use report::{Example, Forbidden, Group, ObserveReport, Spread};
@@ -210,7 +211,31 @@ impl Unstopped {
 impl Engine {
     /// The observation of a target, while it lasts.
     pub(crate) fn observation(&self, target: &TargetName) -> Option<Observation> {
-        self.0.observations.of(target.as_str(), self.0.clock.now())
+        self.observations().of(target.as_str(), self.0.clock.now())
+    }
+
+    pub(crate) fn observations(&self) -> RwLockReadGuard<'_, Observations> {
+        self.0.observations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has an observed target say what it is, so that its days are counted by that too. One that
+    /// does not say it is let in to nobody: its days could be over.
+    pub(crate) async fn identify_observed(&self, target: &TargetName) -> Result<(), Refusal> {
+        let Some(since) = self.observations().run_of(target.as_str()) else { return Ok(()) };
+        let Some(said) = self.says_it_is(target).await else {
+            let why = "the target does not say now which database it is; try again later";
+            return Err(Refusal::CannotJudge { why: why.to_owned() });
+        };
+        let is_new = {
+            let mut all = self.0.observations.write().unwrap_or_else(PoisonError::into_inner);
+            all.identify(target.as_str(), since, &said)
+        };
+        if is_new {
+            let target = target.clone();
+            let kept = self.0.store.write(move |tx| tx.put_observed_as(&target, since, &said));
+            kept.await.map_err(|error| unavailable(&error))?;
+        }
+        Ok(())
     }
 
     /// Why a session goes on no longer whose target was observed when it was let in, if so. It may

@@ -40,6 +40,7 @@ impl Engine {
             return Err(Refusal::Frozen { why });
         }
         self.refuse_twin(&name, &target).await?;
+        self.identify_observed(&target).await?;
         let session = format!("{}{:016x}", row.generation(), rand::random::<u64>());
         let body = json!({
             "agent": name, "sponsor": row.sponsor, "target": target, "session": session,

@@ -7,6 +7,7 @@
 mod conduct;
 mod configuration;
 mod flows;
+mod identities;
 mod news;
 mod rows;
 mod schema;

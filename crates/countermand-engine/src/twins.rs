@@ -93,6 +93,12 @@ impl Engine {
         }
     }
 
+    /// Which database a target says that it is, now or when it was asked last.
+    pub(crate) async fn says_it_is(&self, name: &TargetName) -> Option<String> {
+        self.ask_what_it_is(name.clone()).await;
+        self.fingerprints().get(name).and_then(|said| said.fingerprint.clone())
+    }
+
     async fn ask_what_it_is(&self, name: TargetName) {
         let now = self.0.clock.now();
         let known = self.fingerprints().get(&name).and_then(|said| said.asked);

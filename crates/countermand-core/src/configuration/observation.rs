@@ -8,7 +8,7 @@ use super::Configuration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most days for which a target is observed.
 const MOST_DAYS: u8 = 14;
@@ -60,34 +60,72 @@ impl Observation {
     }
 }
 
-/// What one target has been through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Past {
-    on: Option<Observation>,
-    /// How long it was observed before, in all.
-    before: SignedDuration,
+/// One observation, from when it was turned on to when it was turned off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Run {
+    target: String,
+    on: Observation,
+    ended: Option<Timestamp>,
+    /// What its server said that it is, each time another.
+    is: BTreeSet<String>,
 }
 
-/// Which targets are observed, and for how long each was.
+impl Run {
+    fn is_same(&self, other: &Run) -> bool {
+        self.target == other.target || !self.is.is_disjoint(&other.is)
+    }
+}
+
+/// Which targets are observed, and for how long each was: by name, and by what their servers say that
+/// they are, so that another name begins nothing anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observations(BTreeMap<String, Past>);
+pub struct Observations(Vec<Run>);
 
 impl Observations {
     /// Takes in the next configuration that came into force, at this time.
     pub fn apply(&mut self, configuration: &Configuration, at: Timestamp) {
         let wanted = observed(configuration);
-        for (target, past) in &mut self.0 {
-            if !wanted.contains_key(target)
-                && let Some(ended) = past.on.take()
-            {
-                past.before += at.min(ended.until()).duration_since(ended.since);
+        for run in self.0.iter_mut().filter(|run| run.ended.is_none()) {
+            match wanted.get(&run.target) {
+                Some(observe) => run.on.observe = *observe,
+                None => run.ended = Some(at),
             }
         }
         for (target, observe) in wanted {
-            let past = self.0.entry(target.clone()).or_default();
-            let since = past.on.map_or(at, |on| on.since);
-            past.on = Some(Observation { since, observe });
+            if self.open(target).is_none() {
+                let (target, on) = (target.clone(), Observation { since: at, observe });
+                self.0.push(Run { target, on, ended: None, is: BTreeSet::new() });
+            }
         }
+    }
+
+    /// Takes in what the server of a target said that it is, in the observation that was turned on
+    /// then. Says whether that was not known.
+    pub fn identify(&mut self, target: &str, since: Timestamp, is: &str) -> bool {
+        let of = |run: &&mut Run| run.target == target && run.on.since == since;
+        self.0.iter_mut().find(of).is_some_and(|run| run.is.insert(is.to_owned()))
+    }
+
+    fn open(&self, target: &str) -> Option<usize> {
+        self.0.iter().position(|run| run.target == target && run.ended.is_none())
+    }
+
+    /// The run that this one goes on from under another name: one of the same server that the very
+    /// configuration ended which began it.
+    fn before(&self, at: usize) -> Option<usize> {
+        let run = &self.0[at];
+        let ends = |other: &Run| other.ended == Some(run.on.since) && other.is_same(run);
+        self.0[..at].iter().position(ends)
+    }
+
+    /// A run with all that it goes on from, the first of them last.
+    fn chain(&self, at: usize) -> Vec<usize> {
+        std::iter::successors(Some(at), |&at| self.before(at)).collect()
+    }
+
+    fn began(&self, at: usize) -> Observation {
+        let first = self.chain(at).last().copied().unwrap_or(at);
+        Observation { since: self.0[first].on.since, ..self.0[at].on }
     }
 
     /// The observation of a target that has not ended.
@@ -97,19 +135,25 @@ impl Observations {
 
     /// The observation of a target that the configuration in force turns on, ended or not.
     pub fn turned_on(&self, target: &str) -> Option<Observation> {
-        self.0.get(target)?.on
+        self.open(target).map(|at| self.began(at))
+    }
+
+    /// When the configuration came into force that turned on what is observed under this name: see
+    /// [`Observations::identify`].
+    pub fn run_of(&self, target: &str) -> Option<Timestamp> {
+        self.open(target).map(|at| self.0[at].on.since)
     }
 
     /// What whoever signs `wanted` must know of targets that it observes: since when, and how long
     /// they were before. Other than by another signature nothing of it changes with time.
     pub fn words(&self, wanted: &Configuration) -> Vec<String> {
         let words = |target: &String| {
-            let Past { on, before } = self.0.get(target).copied().unwrap_or_default();
+            let before = self.in_all_before(target);
             let before = match before.is_zero() {
                 true => String::new(),
                 false => format!(", after {} in all before", in_words(before)),
             };
-            match on {
+            match self.turned_on(target) {
                 Some(Observation { since, .. }) => {
                     format!(
                         "`{target}` is observed since {since:.0}{before}; that goes on counting"
@@ -120,6 +164,21 @@ impl Observations {
             }
         };
         observed(wanted).into_keys().map(words).collect()
+    }
+
+    /// How long a target was observed, before what it is observed now.
+    fn in_all_before(&self, target: &str) -> SignedDuration {
+        let now = self.open(target).map(|at| self.chain(at)).unwrap_or_default();
+        let own: Vec<&Run> = self.0.iter().filter(|run| run.target == target).collect();
+        let mut all = SignedDuration::ZERO;
+        for (at, run) in self.0.iter().enumerate().filter(|(at, _)| !now.contains(at)) {
+            let Some(ended) = run.ended.filter(|_| own.iter().any(|own| own.is_same(run))) else {
+                continue;
+            };
+            let until = self.began(at).until();
+            all += ended.min(until).max(run.on.since).duration_since(run.on.since);
+        }
+        all
     }
 }
 
@@ -205,6 +264,43 @@ mod tests {
         let words = seen.words(&with(json!({ "days": 14 })));
         assert_eq!(words, ["`shop` would be observed again, after 14 days 1 hours in all before"]);
         assert_eq!(seen.words(&off), [""; 0]);
+    }
+
+    /// With this target observed, under whatever name.
+    fn named(target: &str) -> Configuration {
+        let settings = json!({ "targets": { target: { "observe": { "days": 14 } } } });
+        let Value::Object(settings) = settings else { panic!("{settings}") };
+        Configuration { settings, policies: BTreeMap::new() }
+    }
+
+    #[test]
+    fn under_another_name_it_goes_on_counting() {
+        let mut seen = Observations::default();
+        seen.apply(&named("shop"), at(0));
+        assert!(seen.identify("shop", at(0), "cluster/app"));
+        assert!(!seen.identify("shop", at(0), "cluster/app"));
+        seen.apply(&named("store"), at(1000));
+        assert_eq!(seen.run_of("store"), Some(at(1000)));
+        assert!(seen.of("store", at(FORTNIGHT)).is_some(), "nobody knows yet what it is");
+        seen.identify("store", at(1000), "cluster/app");
+        seen.apply(&named("market"), at(2000));
+        seen.identify("market", at(2000), "cluster/app");
+        assert_eq!(seen.turned_on("market").unwrap().since, at(0));
+        assert!(seen.of("market", at(FORTNIGHT - 1)).is_some());
+        assert_eq!(seen.of("market", at(FORTNIGHT)), None);
+        // Another server under a new name is another target; back under its own, this one is not.
+        seen.apply(&named("other"), at(3000));
+        seen.identify("other", at(3000), "cluster/else");
+        assert_eq!(seen.turned_on("other").unwrap().since, at(3000));
+        let words = seen.words(&named("shop"));
+        assert_eq!(
+            words,
+            ["`shop` would be observed again, after less than an hour in all before"]
+        );
+        // Whatever else the old name means meanwhile.
+        seen.apply(&named("shop"), at(4000));
+        seen.identify("shop", at(4000), "cluster/third");
+        assert_eq!(seen.turned_on("shop").unwrap().since, at(4000));
     }
 
     #[test]

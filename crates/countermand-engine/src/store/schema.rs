@@ -4,7 +4,7 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 const TABLES: &str = "
 CREATE TABLE leaf (idx INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
@@ -85,6 +85,13 @@ CREATE TABLE conduct (
     agent TEXT PRIMARY KEY, sponsor TEXT NOT NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What the server of an observed target said that it is, in the observation that was turned on then.
+const IDENTITIES: &str = "
+CREATE TABLE observed_as (
+    target TEXT NOT NULL, since INTEGER NOT NULL, said TEXT NOT NULL,
+    PRIMARY KEY (target, since, said)) STRICT, WITHOUT ROWID;
+";
+
 /// Opens the writing connection: durable commits, and nobody else writes.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
@@ -102,7 +109,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     // What each version added to the one before it.
-    let added = [TABLES, FLOWS, MINUTES, STANDINGS, CONFIGURATIONS, CONDUCT];
+    let added = [TABLES, FLOWS, MINUTES, STANDINGS, CONFIGURATIONS, CONDUCT, IDENTITIES];
     let missing = usize::try_from(version).ok().and_then(|known| added.get(known..));
     match missing {
         Some([]) => {}

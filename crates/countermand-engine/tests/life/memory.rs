@@ -54,6 +54,8 @@ pub(crate) struct Data {
     pub(crate) trials: u64,
     /// What it says that it is, where it is not what it is called.
     pub(crate) is_really: Option<String>,
+    /// What its partner says that it is, where it is not what it is called.
+    pub(crate) partner_is: Option<String>,
     /// It no longer knows how transactions ended.
     pub(crate) forgot: bool,
     /// It answers nobody who asks what it is.
@@ -146,7 +148,11 @@ impl Target for Memory {
         let data = self.data.lock().unwrap();
         match data.is_down {
             true => Err(TargetError::CannotJudge("it is down".to_owned())),
-            false => Ok(data.is_really.clone().unwrap_or_else(|| format!("memory/{}", self.name))),
+            false => {
+                let of = self.rehearses.as_ref().map(|of| of.lock().unwrap());
+                let said = of.map_or_else(|| data.is_really.clone(), |of| of.partner_is.clone());
+                Ok(said.unwrap_or_else(|| format!("memory/{}", self.name)))
+            }
         }
     }
 

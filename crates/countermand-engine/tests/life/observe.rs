@@ -418,3 +418,44 @@ async fn elsewhere_everything_is_held() {
     world.let_in().await;
     assert!(matches!(world.dropped_or_held("billing").await, Err(Refusal::Held { .. })));
 }
+
+/// With both targets open to agents of alice's.
+fn wide(mut installation: Installation) -> Installation {
+    let alice = installation.humans.get_mut(&"alice".parse().unwrap()).unwrap();
+    alice.sponsors.as_mut().unwrap().targets.insert("staging".parse().unwrap());
+    installation
+}
+
+#[tokio::test]
+async fn under_another_name_it_goes_on_counting_and_whatever_else_the_old_one_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let world = World::built(folder, wide(observing(Some(14), &path))).await;
+    let targets = ["prod".parse().unwrap(), "staging".parse().unwrap()].into();
+    let (agent, grant) =
+        ("bot".parse().unwrap(), Grant { targets, effects: [Effect::Read].into() });
+    let add = PrepareAct::AddAgent { agent, grant, lifetime: 60 * 86_400 };
+    assert!(matches!(world.sign("alice", add).await, Reply::Done { .. }));
+    let session = |world: &World, target: &'static str| {
+        let engine = world.engine.clone();
+        async move { engine.open_session("bot", target, "psql", "local").await.unwrap() }
+    };
+    let first = session(&world, "prod").await.observed.unwrap();
+    world.pass(10 * DAY);
+    let mut moved = installation(&path);
+    moved.configuration.settings["targets"]["staging"]["observe"] = json!({ "days": 14 });
+    world.sign("alice", propose(&moved.configuration)).await;
+    world.sign("bob", PrepareAct::ApproveConfiguration { number: 2 }).await;
+    world.pass(60);
+    world.engine.control(Command::Configurations, NOBODY).await;
+    {
+        let mut data = world.prod.data.lock().unwrap();
+        data.is_really = Some("memory/elsewhere".to_owned());
+        data.partner_is = Some("memory/prod".to_owned());
+    }
+    let world = world.again(wide(moved)).await.unwrap();
+    let now = session(&world, "staging").await.observed.unwrap();
+    assert_eq!((now.since, now.until()), (first.since, first.until()));
+    world.pass(4 * DAY);
+    assert_eq!(session(&world, "staging").await.observed, None);
+}
