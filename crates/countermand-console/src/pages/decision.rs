@@ -286,6 +286,14 @@ fn acts(line: &ChangeLine, forbidden_now: bool) -> Vec<Act> {
             act("Withdraw", format!("countermand changes withdraw {number}")),
             act("Sign", format!("countermand adopt {number} --key KEY")),
         ],
+        "in doubt" => {
+            let resolve =
+                |found| format!("countermand resolve {number} --{found} --reason \"…\" --key KEY");
+            vec![
+                act("You looked, and it was not committed", resolve("rolled-back")),
+                act("You looked, and it was committed", resolve("committed")),
+            ]
+        }
         "executed" => vec![
             act("See what taking it back does", format!("countermand restore {number} --plan")),
             act("Take it back", format!("countermand restore {number} --key KEY")),

@@ -215,3 +215,13 @@ fn a_critical_target_and_what_is_done_stand_on_the_page() {
     assert!(page.contains("\u{2691} critical"), "{page}");
     assert!(page.contains("postgres:Delete on table orders"));
 }
+
+#[test]
+fn a_doubt_is_ended_by_a_human_and_the_page_says_how() {
+    let mut change = held();
+    change.line.state = "in doubt".to_owned();
+    let page = drawn(&change);
+    for found in ["committed", "rolled-back"] {
+        assert!(page.contains(&format!("countermand resolve 7 --{found}")), "{page}");
+    }
+}
