@@ -351,12 +351,11 @@ fn typed_back(
         PrepareAct::ApproveStanding { .. } => (
             "\nTo sign, type the change's number and the largest number of rows that each may lose \
              or change: ",
-            "that is not the change's number and the largest count signed for: nothing was signed",
+            "that is not the change's number and its largest count: nothing was signed",
         ),
         _ => (
             "\nTo sign, type the change's number and the largest number of rows that was measured: ",
-            "that is not the change's number and the largest count that was measured: nothing was \
-             signed",
+            "that is not the change's number and its largest count: nothing was signed",
         ),
     };
     let typed = match typed {
