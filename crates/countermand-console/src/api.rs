@@ -44,7 +44,7 @@ pub(crate) fn numbered(text: &str) -> Result<ChangeNumber, Trouble> {
         .ok_or_else(|| Trouble::Missing("a change is called by its number".into()))
 }
 
-fn json(value: &impl Serialize) -> Result<Response, Trouble> {
+pub(crate) fn json(value: &impl Serialize) -> Result<Response, Trouble> {
     let body = serde_json::to_vec(value).map_err(|_| Trouble::Unexpected)?;
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }

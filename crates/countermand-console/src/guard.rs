@@ -3,10 +3,12 @@
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::{App, Caller};
+use crate::signer::Signer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use countermand_engine::key::{Origin, OriginError};
 use std::time::Duration;
 
 /// A handler that has not answered by then is given up.
@@ -71,6 +73,14 @@ fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     uri.authority().is_none_or(|authority| authority.as_str() == host).then_some(host)
 }
 
+/// The page that the request comes from, where it is one that passkeys can belong to: the guard has
+/// seen that the request names this server, and that it was made by a page of it.
+pub(crate) fn origin(app: &App, headers: &HeaderMap) -> Result<Origin, Trouble> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let named = format!("{}://{host}", app.scheme());
+    named.parse().map_err(|error: OriginError| Trouble::Bad(error.to_string()))
+}
+
 /// Without its port, which an SSH tunnel may change.
 fn name_of(host: &str) -> &str {
     match host.rsplit_once(':') {
@@ -106,9 +116,15 @@ pub(crate) async fn one_route(
 ) -> Response {
     match caller {
         Caller::Anyone => {}
-        Caller::Reader => {
+        Caller::Reader | Caller::Signer => {
             let reader = cookie(&app, request.headers()).and_then(|it| Reader::of(&app, it));
             let Some(reader) = reader else { return stranger(&request) };
+            if caller == Caller::Signer {
+                let Some(signer) = Signer::of(&reader) else {
+                    return Trouble::NotProven.into_response();
+                };
+                request.extensions_mut().insert(signer);
+            }
             request.extensions_mut().insert(reader);
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! Everything is behind one table, `route::ROUTES`, in which every address says who may call it.
 //! What is asked of the engine goes through a `Reader`, which only a login makes and which can do
-//! nothing but ask. Every text that somebody else wrote is a `text::Text` before a page has it.
+//! nothing but ask; what is done goes through a `Signer`, which only a passkey's login makes, in the
+//! name of its own human alone. Every text that somebody else wrote is a `text::Text` before a page has it.
 #![forbid(unsafe_code)]
 
+mod act;
 mod api;
 mod assets;
 mod guard;
@@ -17,7 +19,9 @@ mod problem;
 mod radius;
 mod reader;
 mod route;
+mod said;
 mod server;
+mod signer;
 mod text;
 
 pub use login::Links;

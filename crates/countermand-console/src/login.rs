@@ -2,11 +2,12 @@
 //!
 //! Of a link's token and of a session's only the SHA-256 is kept. The time is an argument.
 
+use crate::problem::Trouble;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countermand_core::digest::Digest;
 use countermand_core::name::HumanName;
-use countermand_engine::Clock;
+use countermand_engine::{Clock, LoggedIn};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,8 @@ const SESSION: SignedDuration = SignedDuration::from_hours(1);
 const MOST: usize = 100;
 /// Wrong tokens that are answered as such in [`WINDOW`].
 const TRIES: usize = 10;
+/// What one human has prepared, signed or made in [`WINDOW`].
+const MOST_ASKED: usize = 30;
 /// See [`TRIES`].
 const WINDOW: SignedDuration = SignedDuration::from_mins(1);
 
@@ -40,6 +43,8 @@ impl Token {
 pub(crate) struct Session {
     pub(crate) human: HumanName,
     pub(crate) until: Timestamp,
+    /// The fingerprint of the passkey that proved who it is; none where a link was enough.
+    pub(crate) proof: Option<String>,
 }
 
 /// Why a token opens nothing.
@@ -61,6 +66,8 @@ struct State {
     links: HashMap<Digest, Session>,
     sessions: HashMap<Digest, Session>,
     failures: VecDeque<Timestamp>,
+    /// When who had something prepared, signed or made.
+    asked: HashMap<HumanName, VecDeque<Timestamp>>,
 }
 
 impl Logins {
@@ -72,7 +79,7 @@ impl Logins {
     pub(crate) fn link(&self, human: HumanName, now: Timestamp) -> (Token, Timestamp) {
         let token = Token::random();
         let until = now.saturating_add(LINK).unwrap_or(now);
-        insert(&mut self.state().links, &token, Session { human, until }, now);
+        insert(&mut self.state().links, &token, Session { human, until, proof: None }, now);
         (token, until)
     }
 
@@ -87,14 +94,34 @@ impl Logins {
         let mut state = self.state();
         let link = state.links.remove(&name_of(token)).filter(|link| now < link.until);
         let Some(link) = link else { return Err(state.failed(now)) };
-        if let Some(before) = before {
-            state.sessions.remove(&name_of(before));
+        Ok(state.open(link.human, None, before, now))
+    }
+
+    /// Lets in whom a passkey proved. The session before ends, too.
+    pub(crate) fn enter_proven(
+        &self,
+        who: LoggedIn,
+        before: Option<&str>,
+        now: Timestamp,
+    ) -> (Token, Session) {
+        self.state().open(who.human, Some(who.key), before, now)
+    }
+
+    /// Counts one more request of a human that the engine works for. What stops is never counted.
+    pub(crate) fn pace(&self, human: &HumanName, now: Timestamp) -> Result<(), Trouble> {
+        let mut state = self.state();
+        let asked = state.asked.entry(human.clone()).or_default();
+        asked.retain(|at| now.duration_since(*at) < WINDOW);
+        if asked.len() >= MOST_ASKED {
+            return Err(Trouble::TooMany);
         }
-        let session =
-            Session { human: link.human, until: now.saturating_add(SESSION).unwrap_or(now) };
-        let token = Token::random();
-        insert(&mut state.sessions, &token, session.clone(), now);
-        Ok((token, session))
+        asked.push_back(now);
+        Ok(())
+    }
+
+    /// Counts a login that failed.
+    pub(crate) fn failed(&self, now: Timestamp) -> NotLetIn {
+        self.state().failed(now)
     }
 
     /// Whose session this is.
@@ -109,6 +136,22 @@ impl Logins {
 }
 
 impl State {
+    fn open(
+        &mut self,
+        human: HumanName,
+        proof: Option<String>,
+        before: Option<&str>,
+        now: Timestamp,
+    ) -> (Token, Session) {
+        if let Some(before) = before {
+            self.sessions.remove(&name_of(before));
+        }
+        let until = now.saturating_add(SESSION).unwrap_or(now);
+        let (token, session) = (Token::random(), Session { human, until, proof });
+        insert(&mut self.sessions, &token, session.clone(), now);
+        (token, session)
+    }
+
     fn failed(&mut self, now: Timestamp) -> NotLetIn {
         let recent = |at: &Timestamp| now.duration_since(*at) < WINDOW;
         while self.failures.front().is_some_and(|at| !recent(at)) {
@@ -174,7 +217,7 @@ mod tests {
         let logins = Logins::default();
         let (token, _) = logins.link(bob(), at(0));
         let (session, whose) = logins.enter(token.as_str(), None, at(299)).ok().unwrap();
-        assert_eq!(whose, Session { human: bob(), until: at(299 + 3600) });
+        assert_eq!(whose, Session { human: bob(), until: at(299 + 3600), proof: None });
         assert!(logins.enter(token.as_str(), None, at(299)).is_err(), "spent");
         assert!(logins.enter(session.as_str(), None, at(299)).is_err(), "a session is no link");
         let (late, _) = logins.link(bob(), at(0));
@@ -211,6 +254,17 @@ mod tests {
         assert_eq!((said[TRIES - 1], said[TRIES]), (NotLetIn::Unknown, NotLetIn::TooMany));
         assert!(logins.enter(good.as_str(), None, at(0)).is_ok());
         assert_eq!(logins.enter("x", None, at(60)).err(), Some(NotLetIn::Unknown));
+    }
+
+    #[test]
+    fn one_human_does_not_keep_the_engine_busy() {
+        let logins = Logins::default();
+        for _ in 0..MOST_ASKED {
+            assert!(logins.pace(&bob(), at(0)).is_ok());
+        }
+        assert!(logins.pace(&bob(), at(59)).is_err());
+        assert!(logins.pace(&"alice".parse().unwrap(), at(59)).is_ok(), "others go on");
+        assert!(logins.pace(&bob(), at(60)).is_ok());
     }
 
     #[test]

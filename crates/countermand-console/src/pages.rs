@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod changes;
 pub(crate) mod decision;
 pub(crate) mod enter;
+pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod queue;
 pub(crate) mod status;
@@ -26,6 +27,8 @@ pub(crate) struct Frame {
     tab: &'static str,
     installation: String,
     human: String,
+    /// Whether a passkey proved it.
+    proven: bool,
     until: When,
     frozen: Vec<Text>,
     demo: bool,
@@ -40,6 +43,7 @@ impl Frame {
             tab,
             installation: status.installation.clone(),
             human: reader.human().to_string(),
+            proven: reader.proof().is_some(),
             until: When::seen_from(reader.until(), status.now),
             frozen: Text::each(&status.frozen),
             demo: status.demo,

@@ -15,6 +15,12 @@ pub(crate) enum Trouble {
          `countermand console link --as NAME`"
     )]
     Stranger,
+    /// A link let them in, which proves nothing.
+    #[error("a link only lets you read: log in with your passkey to do this")]
+    NotProven,
+    /// What a passkey did lets nobody in, or is none.
+    #[error("{0}")]
+    Passkey(String),
     /// The link's token is none.
     #[error(
         "this link was used, or is older than five minutes: make another with \
@@ -22,7 +28,7 @@ pub(crate) enum Trouble {
     )]
     NotLetIn,
     /// Too many such tokens.
-    #[error("too many links that are none: wait a minute, then use yours")]
+    #[error("too many tries: wait a minute, then do it again")]
     TooMany,
     /// The request names another server.
     #[error(
@@ -53,7 +59,8 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Trouble::Stranger | Trouble::NotLetIn => StatusCode::UNAUTHORIZED,
+            Trouble::Stranger | Trouble::NotLetIn | Trouble::Passkey(_) => StatusCode::UNAUTHORIZED,
+            Trouble::NotProven => StatusCode::FORBIDDEN,
             Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Trouble::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Trouble::CrossOrigin => StatusCode::FORBIDDEN,
@@ -69,6 +76,8 @@ impl Trouble {
         match self {
             Trouble::Stranger => "Not logged in",
             Trouble::NotLetIn => "This link opens nothing",
+            Trouble::NotProven => "Only to be read",
+            Trouble::Passkey(_) => "Not by this passkey",
             Trouble::TooMany => "Too many tries",
             Trouble::Misdirected => "Another server",
             Trouble::CrossOrigin => "From another page",

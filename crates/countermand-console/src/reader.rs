@@ -1,7 +1,7 @@
 //! The right to read: a value that only a login makes, and the one way to the engine.
 //!
 //! It asks and does nothing else: no handler, however wrong, can have it stop, sign or let happen
-//! anything.
+//! anything. Who may is a [`crate::signer::Signer`].
 
 use crate::login::{self, Logins, Session};
 use crate::problem::Trouble;
@@ -45,6 +45,11 @@ impl Reader {
         &self.session.human
     }
 
+    /// The fingerprint of the passkey that let them in; none where a link did.
+    pub(crate) fn proof(&self) -> Option<&str> {
+        self.session.proof.as_deref()
+    }
+
     /// Whether the session has not ended since.
     pub(crate) fn still_reads(&self) -> bool {
         self.logins.session(&self.token, self.now()).is_some()
@@ -60,7 +65,7 @@ impl Reader {
         self.engine.clock().now()
     }
 
-    /// For [`crate::live`], which asks when, never what.
+    /// For [`crate::live`], which asks when, never what, and for [`crate::signer`].
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -155,6 +160,11 @@ impl Reader {
             Reply::Configurations { in_force, waiting } => Ok([in_force, waiting]),
             _ => Err(Trouble::Unexpected),
         }
+    }
+
+    /// What is frozen: `everything`, `agent NAME`, `target NAME`.
+    pub(crate) fn frozen(&self) -> Vec<String> {
+        self.engine.freezes().borrow().keys().cloned().collect()
     }
 
     /// Entries, and how many there are in all.

@@ -1,25 +1,29 @@
 //! Every address there is, with who may call it.
 
 use crate::login::Logins;
-use crate::{api, assets, guard, live, pages};
+use crate::{act, api, assets, guard, live, pages};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, get, post};
-use countermand_engine::Engine;
+use countermand_engine::{Engine, Passkeys};
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A form's body, in bytes.
 const LARGEST_BODY: usize = 4096;
+/// A signed statement's, which names every table that a change touches.
+const LARGEST_STATEMENT: usize = 1024 * 1024;
 
-/// Who may call an address. What is signed in a browser will need a third.
+/// Who may call an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// Everybody: nothing of the installation is in the answer.
     Anyone,
     /// A human who is logged in. The handler takes a [`crate::reader::Reader`].
     Reader,
+    /// A human whose passkey let them in. The handler takes a [`crate::signer::Signer`].
+    Signer,
 }
 
 /// One address.
@@ -38,12 +42,19 @@ const fn read(path: &'static str, handlers: fn() -> MethodRouter<App>) -> Route 
     Route { path, caller: Caller::Reader, handlers }
 }
 
+const fn sign(path: &'static str, handlers: fn() -> MethodRouter<App>) -> Route {
+    Route { path, caller: Caller::Signer, handlers }
+}
+
 /// All of them. [`router`] knows no other.
 pub(crate) const ROUTES: &[Route] = &[
     open("/enter", || get(pages::enter::form).post(pages::enter::enter)),
+    open("/enter/passkey", || post(pages::enter::begin)),
+    open("/enter/proof", || post(pages::enter::prove)),
     open("/leave", || post(pages::enter::leave)),
     open("/assets/console.css", || get(assets::style)),
     open("/assets/console.js", || get(assets::script)),
+    open("/assets/passkey.js", || get(assets::passkey_script)),
     open("/assets/icon.svg", || get(assets::icon)),
     read("/", || get(pages::queue::page)),
     read("/changes", || get(pages::changes::page)),
@@ -53,6 +64,12 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/targets", || get(pages::targets::page)),
     read("/ledger", || get(pages::ledger::page)),
     read("/status", || get(pages::status::page)),
+    read("/keys", || get(pages::keys::page)),
+    read("/api/v1/passkeys/ask", || post(pages::keys::ask)),
+    read("/api/v1/passkeys/made", || post(pages::keys::made)),
+    sign("/api/v1/prepare", || post(act::prepare)),
+    sign("/api/v1/submit", || post(act::submit).layer(DefaultBodyLimit::max(LARGEST_STATEMENT))),
+    sign("/api/v1/stop", || post(act::stop)),
     read("/api/v1/changes", || get(api::changes)),
     read("/api/v1/changes/{number}", || get(api::change)),
     read("/api/v1/status", || get(api::status)),
@@ -64,8 +81,10 @@ pub(crate) const ROUTES: &[Route] = &[
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) logins: Arc<Logins>,
+    pub(crate) passkeys: Arc<Passkeys>,
     /// The names that this server goes by.
     pub(crate) names: Arc<[String]>,
+    pub(crate) port: u16,
     pub(crate) tls: bool,
     /// Turns true when the gateway stops.
     pub(crate) stop: watch::Receiver<bool>,
@@ -75,6 +94,11 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
+    }
+
+    /// Scheme, name and port: where passkeys can be made.
+    pub(crate) fn own_origin(&self) -> String {
+        format!("{}://{}:{}", self.scheme(), self.names[0], self.port)
     }
 
     /// `__Host-`: the browser takes it from this server alone, over TLS.

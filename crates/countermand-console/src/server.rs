@@ -4,7 +4,7 @@ use crate::login::{Links, Logins};
 use crate::patient::Patient;
 use crate::route::{App, router};
 use axum::Router;
-use countermand_engine::Engine;
+use countermand_engine::{Engine, Passkeys};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -134,9 +134,11 @@ impl Console {
     /// Serves until `stop` turns true, then lets answers end.
     pub async fn serve(self, stop: watch::Receiver<bool>) {
         let app = App {
+            passkeys: Arc::new(Passkeys::new(self.engine.clone())),
             engine: self.engine,
             logins: self.logins,
             names: self.names.into(),
+            port: self.address.port(),
             tls: self.tls.is_some(),
             stop: stop.clone(),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),

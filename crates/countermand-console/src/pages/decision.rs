@@ -6,6 +6,7 @@ use crate::picture;
 use crate::problem::Trouble;
 use crate::radius::{self, Row};
 use crate::reader::Reader;
+use crate::said;
 use crate::text::{Listing, Markup, Text, When, count, digits, length, listing};
 use askama::Template;
 use axum::extract::Path;
@@ -39,10 +40,25 @@ struct Step {
     mine: bool,
 }
 
-/// A command to be run where the reader's key is.
+/// What can be done: with a command where the reader's key is, and some of it on the page.
 struct Act {
     words: &'static str,
     command: String,
+    here: Option<Here>,
+}
+
+/// How the page itself does it.
+struct Here {
+    /// As `act.rs` knows it.
+    act: &'static str,
+    /// Whether it only stops, and is done without a signature.
+    stops: bool,
+    /// Whether what is signed is compared with what is shown here.
+    compares: bool,
+    /// Whether it asks why.
+    why: bool,
+    /// Whether it lets something happen that cannot be undone by stopping.
+    danger: bool,
 }
 
 struct Lock {
@@ -79,6 +95,8 @@ struct Page {
     payload: Listing,
     kind: Text,
     subject: String,
+    /// What a statement is compared with before it is shown to be signed.
+    seen: String,
     digest: String,
     /// Verb, effect and object of everything it does.
     does: Vec<Text>,
@@ -168,6 +186,7 @@ fn build(
         payload: listing(&change.payload),
         kind: Text::of(&change.kind),
         subject: change.subject.to_string(),
+        seen: said::seen(&preview.identity, &preview.ceiling, &preview.reversibility).to_string(),
         digest: preview.identity.payload.to_string(),
         does: Text::each(explanation.does.iter().take(DOES)),
         rows: count(preview.radius.rows(), "row"),
@@ -191,7 +210,7 @@ fn build(
         starts_by_itself: change.starts_by_itself,
         waits: kept || line.state == "held",
         forbidden_now: change.forbidden_now && (kept || line.state == "held"),
-        acts: acts(line, change.forbidden_now),
+        acts: acts(line, change.cools_until.is_some(), change.forbidden_now),
         not_you: not_you(line, explanation, reader),
         ended: change.ended.as_ref().map(Text::of),
         outcome: outcome(change),
@@ -267,36 +286,57 @@ fn ways(explanation: &Explanation, reader: &str) -> Vec<Vec<Step>> {
 }
 
 /// What can be done, in the order in which it should come to mind: what stops first.
-fn acts(line: &ChangeLine, forbidden_now: bool) -> Vec<Act> {
+fn acts(line: &ChangeLine, cools: bool, forbidden_now: bool) -> Vec<Act> {
     let number = line.number;
-    let act = |words, command| Act { words, command };
+    let act = |words, command, here| Act { words, command, here };
+    let signed = |act, why, danger| {
+        Some(Here { act, stops: false, compares: act != "restore", why, danger })
+    };
+    let stops = |act, why| Some(Here { act, stops: true, compares: false, why, danger: false });
+    let reject = || {
+        let command = format!("countermand reject {number} --reason \"…\" --key KEY");
+        act("Reject", command, signed("reject", true, false))
+    };
+    let withdraw = || {
+        let command = format!("countermand changes withdraw {number}");
+        act("Withdraw", command, stops("withdraw", false))
+    };
+    let stop = || {
+        let command = format!("countermand changes stop {number} --reason \"…\"");
+        act("Stop the cooling", command, stops("stop_cooling", true))
+    };
+    let adopt = |words| {
+        let command = format!("countermand adopt {number} --key KEY");
+        act(words, command, signed("adopt", false, true))
+    };
     match line.state.as_str() {
-        "held" if forbidden_now => {
-            vec![act("Reject", format!("countermand reject {number} --reason \"…\" --key KEY"))]
+        "held" => {
+            let approve = format!("countermand approve {number} --key KEY");
+            let approve = act("Approve", approve, signed("approve", false, true));
+            let first = cools.then(stop).into_iter().chain([reject()]);
+            first.chain((!forbidden_now).then_some(approve)).chain([withdraw()]).collect()
         }
-        "held" => vec![
-            act("Reject", format!("countermand reject {number} --reason \"…\" --key KEY")),
-            act("Approve", format!("countermand approve {number} --key KEY")),
-        ],
-        "forbidden" => vec![
-            act("Reject", format!("countermand reject {number} --reason \"…\" --key KEY")),
-            act("Adopt", format!("countermand adopt {number} --key KEY")),
-        ],
-        "unsigned" => vec![
-            act("Withdraw", format!("countermand changes withdraw {number}")),
-            act("Sign", format!("countermand adopt {number} --key KEY")),
-        ],
+        "forbidden" => vec![reject(), adopt("Adopt")],
+        "unsigned" => vec![withdraw(), adopt("Sign")],
         "in doubt" => {
             let resolve =
                 |found| format!("countermand resolve {number} --{found} --reason \"…\" --key KEY");
             vec![
-                act("You looked, and it was not committed", resolve("rolled-back")),
-                act("You looked, and it was committed", resolve("committed")),
+                act("You looked, and it was not committed", resolve("rolled-back"), None),
+                act("You looked, and it was committed", resolve("committed"), None),
             ]
         }
         "executed" => vec![
-            act("See what taking it back does", format!("countermand restore {number} --plan")),
-            act("Take it back", format!("countermand restore {number} --key KEY")),
+            act(
+                "See what taking it back does",
+                format!("countermand restore {number} --plan"),
+                None,
+            ),
+            act(
+                "Take it back",
+                format!("countermand restore {number} --key KEY"),
+                signed("restore", false, true),
+            ),
         ],
         _ => Vec::new(),
     }

@@ -1,9 +1,13 @@
-//! In with a link, and out again.
+//! In with a passkey or a link, and out again.
 
 use super::html;
+use super::keys::{Given, refused};
+use crate::act::{Body, read};
+use crate::api::json;
 use crate::guard;
 use crate::login::NotLetIn;
 use crate::problem::Trouble;
+use crate::reader::Reader;
 use crate::route::App;
 use askama::Template;
 use axum::Form;
@@ -44,7 +48,39 @@ pub(crate) async fn enter(
         })?;
     tracing::info!(human = %session.human, "logged in to the console with a link");
     let seconds = session.until.duration_since(now).as_secs();
-    Ok(with_cookie(&app, Redirect::to("/"), token.as_str(), seconds))
+    Ok(with_cookie(&app, Redirect::to("/").into_response(), token.as_str(), seconds))
+}
+
+/// `POST /enter/passkey`: what the browser is asked with.
+pub(crate) async fn begin(State(app): State<App>, headers: HeaderMap) -> Result<Response, Trouble> {
+    let origin = guard::origin(&app, &headers)?;
+    let known = guard::cookie(&app, &headers).and_then(|cookie| Reader::of(&app, cookie));
+    json(&app.passkeys.login(&origin, known.as_ref().map(Reader::human)))
+}
+
+/// `POST /enter/proof`: what the browser gave.
+pub(crate) async fn prove(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Trouble> {
+    let Given { text, credential } = read(&headers, body)?;
+    let origin = guard::origin(&app, &headers)?;
+    let now = app.engine.clock().now();
+    let who = app.passkeys.logged_in(&origin, &text, &credential.to_string());
+    let who = who.map_err(|error| match app.logins.failed(now) {
+        NotLetIn::Unknown => refused(error),
+        NotLetIn::TooMany => Trouble::TooMany,
+    })?;
+    tracing::info!(human = %who.human, key = %who.key, "logged in to the console with a passkey");
+    let (token, session) = app.logins.enter_proven(who, guard::cookie(&app, &headers), now);
+    let seconds = session.until.duration_since(now).as_secs();
+    Ok(with_cookie(
+        &app,
+        json(&serde_json::json!({ "until": session.until }))?,
+        token.as_str(),
+        seconds,
+    ))
 }
 
 /// `POST /leave`
@@ -52,15 +88,14 @@ pub(crate) async fn leave(State(app): State<App>, headers: HeaderMap) -> Respons
     if let Some(cookie) = guard::cookie(&app, &headers) {
         app.logins.leave(cookie);
     }
-    with_cookie(&app, Redirect::to("/enter"), "", 0)
+    with_cookie(&app, Redirect::to("/enter").into_response(), "", 0)
 }
 
-fn with_cookie(app: &App, answer: Redirect, value: &str, seconds: i64) -> Response {
+fn with_cookie(app: &App, mut response: Response, value: &str, seconds: i64) -> Response {
     let secure = if app.tls { "; Secure" } else { "" };
     let name = app.cookie_name();
     let cookie =
         format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    let mut response = answer.into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

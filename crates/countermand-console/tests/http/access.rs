@@ -5,8 +5,19 @@ use crate::world::refused;
 use countermand_engine::control::{Command, PrepareAct, Reply};
 
 /// What a stranger may have; every other address of the table is for readers.
-const OPEN: [&str; 5] =
-    ["/enter", "/leave", "/assets/console.css", "/assets/console.js", "/assets/icon.svg"];
+const OPEN: [&str; 8] = [
+    "/enter",
+    "/enter/passkey",
+    "/enter/proof",
+    "/leave",
+    "/assets/console.css",
+    "/assets/console.js",
+    "/assets/passkey.js",
+    "/assets/icon.svg",
+];
+
+/// What asks a browser for a passkey: it does nothing, and whoever reads may have it.
+const ASKS: [&str; 2] = ["/enter/passkey", "/api/v1/passkeys/ask"];
 
 /// Every address, as the table in the source has it: one that is added is here too.
 fn addresses() -> Vec<(String, bool)> {
@@ -14,7 +25,8 @@ fn addresses() -> Vec<(String, bool)> {
     let table = source.split_once("const ROUTES").unwrap().1.split_once("];").unwrap().0;
     let entries = table.split("\n    ").filter_map(|line| {
         let open = line.starts_with("open(");
-        let path = line.strip_prefix("open(\"").or_else(|| line.strip_prefix("read(\""))?;
+        let makes = ["open(\"", "read(\"", "sign(\""];
+        let path = makes.iter().find_map(|makes| line.strip_prefix(makes))?;
         let path = path.split_once('"')?.0;
         Some((path.replace("{number}", "1").replace("{agent}", "bot"), open))
     });
@@ -24,13 +36,13 @@ fn addresses() -> Vec<(String, bool)> {
 #[test]
 fn every_address_is_in_the_table_and_says_who_may_call_it() {
     let addresses = addresses();
-    assert_eq!(addresses.len(), 17, "{addresses:?}");
+    assert_eq!(addresses.len(), 26, "{addresses:?}");
     let open: Vec<&str> =
         addresses.iter().filter(|(_, open)| *open).map(|(path, _)| path.as_str()).collect();
     assert_eq!(open, OPEN);
     let route = include_str!("../../src/route.rs");
     assert_eq!(route.matches(".route(").count(), 1, "the table alone makes routes");
-    for part in ["server.rs", "guard.rs", "api.rs", "live.rs", "pages.rs"] {
+    for part in ["server.rs", "guard.rs", "api.rs", "act.rs", "live.rs", "pages.rs"] {
         let path = format!("{}/src/{part}", env!("CARGO_MANIFEST_DIR"));
         let source = std::fs::read_to_string(path).unwrap();
         for makes in [".route(", ".nest(", ".merge(", ".fallback("] {
@@ -198,6 +210,7 @@ async fn whoever_reads_can_do_nothing_else() {
     let origin = format!("Origin: {}", served.origin());
     let before = served.world.show(held).await.version;
     let paths = addresses().into_iter().map(|(path, _)| path).filter(|path| path != "/leave");
+    let paths = paths.filter(|path| !ASKS.contains(&path.as_str()));
     for path in paths {
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
             let answer = served.ask(method, &path, &[&cookie, &origin], "x=1").await;

@@ -8,6 +8,9 @@ mod login;
 #[path = "../../../countermand-engine/tests/life/memory.rs"]
 mod memory;
 mod pages;
+mod passkeys;
+#[path = "../../../countermand-engine/tests/life/soft_passkey.rs"]
+mod soft_passkey;
 mod tls;
 #[expect(dead_code, reason = "the engine's own tests use the rest")]
 #[path = "../../../countermand-engine/tests/life/world.rs"]

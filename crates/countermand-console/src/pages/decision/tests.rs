@@ -121,6 +121,7 @@ fn frame(evil: &str) -> Frame {
         tab: "changes",
         installation: "test".to_owned(),
         human: "bob".to_owned(),
+        proven: true,
         until: When::seen_from(when(), when()),
         frozen: Text::each([evil]),
         demo: false,
