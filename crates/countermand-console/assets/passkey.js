@@ -94,8 +94,8 @@
   if (prove) {
     prove.hidden = !can;
     once(prove, document.getElementById("prove-outcome"), async () => {
-      const { text, options } = await post("/enter/passkey");
-      await post("/enter/proof", { text, credential: await use(text, options) });
+      const { text, options } = await post("/api/v1/login/ask");
+      await post("/api/v1/login/proof", { text, credential: await use(text, options) });
       location.replace("/");
     });
   }

@@ -49,8 +49,8 @@ const fn sign(path: &'static str, handlers: fn() -> MethodRouter<App>) -> Route 
 /// All of them. [`router`] knows no other.
 pub(crate) const ROUTES: &[Route] = &[
     open("/enter", || get(pages::enter::form).post(pages::enter::enter)),
-    open("/enter/passkey", || post(pages::enter::begin)),
-    open("/enter/proof", || post(pages::enter::prove)),
+    open("/api/v1/login/ask", || post(pages::enter::begin)),
+    open("/api/v1/login/proof", || post(pages::enter::prove)),
     open("/leave", || post(pages::enter::leave)),
     open("/assets/console.css", || get(assets::style)),
     open("/assets/console.js", || get(assets::script)),

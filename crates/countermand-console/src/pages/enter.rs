@@ -51,14 +51,14 @@ pub(crate) async fn enter(
     Ok(with_cookie(&app, Redirect::to("/").into_response(), token.as_str(), seconds))
 }
 
-/// `POST /enter/passkey`: what the browser is asked with.
+/// `POST /api/v1/login/ask`: what the browser is asked with.
 pub(crate) async fn begin(State(app): State<App>, headers: HeaderMap) -> Result<Response, Trouble> {
     let origin = guard::origin(&app, &headers)?;
     let known = guard::cookie(&app, &headers).and_then(|cookie| Reader::of(&app, cookie));
     json(&app.passkeys.login(&origin, known.as_ref().map(Reader::human)))
 }
 
-/// `POST /enter/proof`: what the browser gave.
+/// `POST /api/v1/login/proof`: what the browser gave.
 pub(crate) async fn prove(
     State(app): State<App>,
     headers: HeaderMap,

@@ -12,6 +12,7 @@ mod hostile;
 #[path = "../../../countermand-engine/tests/life/memory.rs"]
 mod memory;
 mod page;
+mod passkeys;
 mod pictures;
 mod reach;
 mod wire;

@@ -7,8 +7,8 @@ use countermand_engine::control::{Command, PrepareAct, Reply};
 /// What a stranger may have; every other address of the table is for readers.
 const OPEN: [&str; 8] = [
     "/enter",
-    "/enter/passkey",
-    "/enter/proof",
+    "/api/v1/login/ask",
+    "/api/v1/login/proof",
     "/leave",
     "/assets/console.css",
     "/assets/console.js",
@@ -17,7 +17,7 @@ const OPEN: [&str; 8] = [
 ];
 
 /// What asks a browser for a passkey: it does nothing, and whoever reads may have it.
-const ASKS: [&str; 2] = ["/enter/passkey", "/api/v1/passkeys/ask"];
+const ASKS: [&str; 2] = ["/api/v1/login/ask", "/api/v1/passkeys/ask"];
 
 /// Every address, as the table in the source has it: one that is added is here too.
 fn addresses() -> Vec<(String, bool)> {

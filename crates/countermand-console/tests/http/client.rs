@@ -1,7 +1,7 @@
 //! A console that serves, and a client that says exactly what it is told to.
 
 use crate::world::World;
-use countermand_console::{Console, ConsoleConfig, Links};
+use countermand_console::{Console, ConsoleConfig, ConsoleError, Links};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -40,9 +40,19 @@ impl Served {
     }
 
     pub(crate) async fn over(world: World) -> Served {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let config = ConsoleConfig { listen, tls: None, name: None };
-        let console = Console::bind(config, world.engine.clone()).await.unwrap();
+        Served::at(world, 0).await
+    }
+
+    /// At this port, which a console before it may have had.
+    pub(crate) async fn at(world: World, port: u16) -> Served {
+        let config = ConsoleConfig { listen: ([127, 0, 0, 1], port).into(), tls: None, name: None };
+        let console = loop {
+            match Console::bind(config.clone(), world.engine.clone()).await {
+                Ok(console) => break console,
+                Err(ConsoleError::Listen { .. }) if port != 0 => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
         let (port, links) = (console.address().port(), console.links());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(console.serve(stopped));
