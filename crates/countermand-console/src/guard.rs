@@ -43,14 +43,36 @@ pub(crate) async fn every_request(
             .await
             .unwrap_or_else(|_| Trouble::Late.into_response()),
     };
+    let response = plain_to_trouble(response);
     let mut response = match response.extensions().get::<Trouble>() {
-        Some(trouble) if !for_programs => trouble.page(),
+        Some(trouble) if !for_programs => {
+            let mut page = trouble.page();
+            if let Some(allow) = response.headers().get(header::ALLOW) {
+                page.headers_mut().insert(header::ALLOW, allow.clone());
+            }
+            page
+        }
         _ => response,
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// What the server itself refuses is said as everything else is.
+fn plain_to_trouble(response: Response) -> Response {
+    let status = response.status();
+    let ours = response.extensions().get::<Trouble>().is_some();
+    if ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let mut said = Trouble::Plain(status).into_response();
+    if let Some(allow) = allow {
+        said.headers_mut().insert(header::ALLOW, allow);
+    }
+    said
 }
 
 fn check(app: &App, request: &Request) -> Result<(), Trouble> {

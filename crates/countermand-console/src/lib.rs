@@ -12,6 +12,7 @@ mod assets;
 mod guard;
 mod live;
 mod login;
+mod openapi;
 mod pages;
 mod patient;
 mod picture;

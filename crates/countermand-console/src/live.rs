@@ -1,6 +1,7 @@
 //! What moves, told as it moves (server-sent events). It tells that something is new; the page shows
 //! it when its reader wants to.
 
+use crate::openapi::{Bad, Instead, Missing, Refused};
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::App;
@@ -16,6 +17,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use utoipa::IntoParams;
 
 /// What moves within this time is told together.
 const TOGETHER: Duration = Duration::from_millis(200);
@@ -25,7 +27,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const TOLD: usize = 5;
 
 /// What is to be told.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// Of this change only.
     change: Option<u64>,
@@ -55,7 +58,20 @@ struct Listener {
     _place: OwnedSemaphorePermit,
 }
 
-/// `GET /api/v1/events`: an event `changes` for whatever moved, with a list of [`Moved`].
+/// What moves, as server-sent events: `changes`, with a list of `{number, version, open, state,
+/// last}`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    params(Wanted),
+    responses(
+        (status = 200, description = "The events", content_type = "text/event-stream", body = String),
+        Bad,
+        Missing,
+        Refused,
+        Instead
+    )
+)]
 pub(crate) async fn events(
     State(app): State<App>,
     reader: Reader,

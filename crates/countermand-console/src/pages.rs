@@ -2,10 +2,13 @@
 
 pub(crate) mod agents;
 pub(crate) mod changes;
+pub(crate) mod configuration;
 pub(crate) mod decision;
 pub(crate) mod enter;
+pub(crate) mod incident;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod policies;
 pub(crate) mod queue;
 pub(crate) mod status;
 pub(crate) mod targets;

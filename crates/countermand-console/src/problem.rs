@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Why a request is not answered as it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -51,6 +52,9 @@ pub(crate) enum Trouble {
     /// The engine answered something else than was asked.
     #[error("the engine answered something else than was asked: look at the gateway's log")]
     Unexpected,
+    /// The server itself does not take the request.
+    #[error("{}", plainly(*.0))]
+    Plain(StatusCode),
     /// It took too long.
     #[error("it took too long: ask again, or use the command line")]
     Late,
@@ -68,6 +72,7 @@ impl Trouble {
             Trouble::Bad(_) => StatusCode::BAD_REQUEST,
             Trouble::Refused(_) => StatusCode::CONFLICT,
             Trouble::Unexpected => StatusCode::INTERNAL_SERVER_ERROR,
+            Trouble::Plain(status) => *status,
             Trouble::Late => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -85,6 +90,7 @@ impl Trouble {
             Trouble::Bad(_) => "Not understood",
             Trouble::Refused(_) => "Refused",
             Trouble::Unexpected => "Something is wrong",
+            Trouble::Plain(_) => "Not taken",
             Trouble::Late => "Too late",
         }
     }
@@ -97,11 +103,23 @@ impl Trouble {
     }
 }
 
-/// RFC 9457's members; `type` is `about:blank` where it is left out.
-#[derive(Serialize)]
-struct Problem {
+fn plainly(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => "this address takes another method: `Allow` says which",
+        StatusCode::PAYLOAD_TOO_LARGE => "the request is larger than any that is taken here",
+        _ => "what the address asks for cannot be read: `/api/v1/openapi.json` says what can",
+    }
+}
+
+/// What went wrong (RFC 9457); `type` is `about:blank` where it is left out.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// What kind of trouble it is.
     title: &'static str,
+    /// The status, once more.
+    #[schema(example = 404)]
     status: u16,
+    /// What is wrong, and what to do.
     detail: String,
 }
 

@@ -9,15 +9,19 @@ use crate::route::App;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use countermand_core::digest::Digest;
-use countermand_core::name::{AgentName, HumanName};
+use countermand_core::limits::Limits;
+use countermand_core::name::{AgentName, HumanName, TargetName};
+use countermand_core::policy::Forbid;
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::{
-    AgentLine, AgentReport, ChangeLine, ChangeView, Command, ConfigurationView, LedgerEntry, Reply,
-    StandingLine, Status,
+    AgentLine, AgentReport, ChangeLine, ChangeView, ChangesWanted, Command, ConfigurationView,
+    EntryProof, IncidentWanted, LedgerEntry, Reply, StandingLine, Status,
 };
 use countermand_engine::explain::Explanation;
+use countermand_engine::incident::Incident;
 use countermand_engine::{Engine, Peer};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Of so many of an agent's latest changes others are told beside one.
@@ -86,9 +90,14 @@ impl Reader {
         }
     }
 
-    pub(crate) async fn changes(&self, open: bool) -> Result<Vec<ChangeLine>, Trouble> {
-        match self.ask(Command::Changes { open }).await? {
-            Reply::Changes { changes } => Ok(changes),
+    /// Changes as wanted, newest first, and before which there may be more.
+    pub(crate) async fn changes(
+        &self,
+        open: bool,
+        wanted: ChangesWanted,
+    ) -> Result<(Vec<ChangeLine>, Option<ChangeNumber>), Trouble> {
+        match self.ask(Command::Changes { open, wanted }).await? {
+            Reply::Changes { changes, older } => Ok((changes, older)),
             _ => Err(Trouble::Unexpected),
         }
     }
@@ -152,6 +161,19 @@ impl Reader {
         }
     }
 
+    /// The rules in force.
+    pub(crate) fn forbids(&self) -> Vec<Forbid> {
+        self.engine.forbids()
+    }
+
+    /// What an agent changed within the last hour in each of its targets, and how much it may.
+    pub(crate) fn used_limits(
+        &self,
+        agent: &AgentName,
+    ) -> Result<BTreeMap<TargetName, (u64, Limits)>, Trouble> {
+        self.engine.used_limits(agent).map_err(|error| Trouble::Refused(error.to_string()))
+    }
+
     /// What is in force, and what waits.
     pub(crate) async fn configurations(
         &self,
@@ -175,6 +197,24 @@ impl Reader {
     ) -> Result<(Vec<LedgerEntry>, u64), Trouble> {
         match self.ask(Command::Ledger { from, limit }).await? {
             Reply::Ledger { entries, size } => Ok((entries, size)),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    /// An entry's proof, or in words why there is none yet.
+    pub(crate) async fn proof(&self, index: u64) -> Result<Result<EntryProof, String>, Trouble> {
+        match self.ask(Command::Prove { index }).await {
+            Ok(Reply::Proved(proof)) => Ok(Ok(proof)),
+            Ok(_) => Err(Trouble::Unexpected),
+            Err(Trouble::Refused(why)) => Ok(Err(why)),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// What happened.
+    pub(crate) async fn incident(&self, wanted: IncidentWanted) -> Result<Box<Incident>, Trouble> {
+        match self.ask(Command::Incident(wanted)).await? {
+            Reply::Incident(incident) => Ok(incident),
             _ => Err(Trouble::Unexpected),
         }
     }

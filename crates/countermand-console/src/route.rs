@@ -1,7 +1,7 @@
 //! Every address there is, with who may call it.
 
 use crate::login::Logins;
-use crate::{act, api, assets, guard, live, pages};
+use crate::{act, api, assets, guard, live, openapi, pages};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -62,7 +62,11 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/agents", || get(pages::agents::page)),
     read("/agents/{agent}", || get(pages::agents::one)),
     read("/targets", || get(pages::targets::page)),
+    read("/policies", || get(pages::policies::page)),
+    read("/configuration", || get(pages::configuration::page)),
     read("/ledger", || get(pages::ledger::page)),
+    read("/ledger/{entry}", || get(pages::ledger::one)),
+    read("/incident", || get(pages::incident::page)),
     read("/status", || get(pages::status::page)),
     read("/keys", || get(pages::keys::page)),
     read("/api/v1/passkeys/ask", || post(pages::keys::ask)),
@@ -73,6 +77,9 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/api/v1/changes", || get(api::changes)),
     read("/api/v1/changes/{number}", || get(api::change)),
     read("/api/v1/status", || get(api::status)),
+    read("/api/v1/ledger/{entry}/proof", || get(api::proof)),
+    read("/api/v1/incident", || get(api::incident)),
+    read("/api/v1/openapi.json", || get(openapi::document)),
     read("/api/v1/events", || get(live::events)),
 ];
 

@@ -43,8 +43,8 @@ use serde::{Deserialize, Serialize};
 use source::{Author, Rule, Rules};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The floor, always in force.
-const FLOOR: &str = include_str!("../../../policies/floor.cedar");
+/// The text of the floor, always in force.
+pub const FLOOR: &str = include_str!("../../../policies/floor.cedar");
 
 /// The policies in force: floor, site and grants, validated. Cheap to share between threads.
 pub struct Policy {
@@ -57,6 +57,17 @@ pub struct Policy {
     agents: BTreeMap<AgentName, Bound>,
     adopters: BTreeMap<HumanName, Bound>,
     authorizer: Authorizer,
+}
+
+/// A forbid in force, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forbid {
+    /// Its `@id`.
+    pub id: String,
+    /// Its `@reason`.
+    pub reason: String,
+    /// The file that it is from.
+    pub file: String,
 }
 
 /// A forbid, and a set with nothing else in it: whether it stands in the way of a request is
@@ -155,6 +166,16 @@ impl Policy {
     /// The file of a rule by its `@id`; none for what was compiled from a grant.
     pub fn file(&self, rule: &str) -> Option<&str> {
         self.rules.get(rule).map(|standing| standing.rule.file.as_str())
+    }
+
+    /// The forbids in force, by their ids: the floor's and the site's.
+    pub fn forbids(&self) -> Vec<Forbid> {
+        let forbid = |(id, Standing { rule, .. }): (&String, &Standing)| Forbid {
+            id: id.clone(),
+            reason: rule.reason.clone(),
+            file: rule.file.clone(),
+        };
+        self.rules.iter().map(forbid).collect()
     }
 
     /// The Cedar schema that site policies are written against.

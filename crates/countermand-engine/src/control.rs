@@ -14,11 +14,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::explain::{Explained, Explanation};
+use crate::incident::Incident;
 use crate::observe::{ObserveReport, ObservedLine};
 use crate::target::RestorePlan;
 
+mod asked;
 mod wanted;
 
+pub use asked::{ChangesWanted, EntryProof, IncidentWanted};
 pub use wanted::{Erasing, PrepareAct, Scope, StandingTerms, Writes};
 
 /// One request over the socket.
@@ -31,6 +34,9 @@ pub enum Command {
     Changes {
         /// Only those that can still run.
         open: bool,
+        /// And like this.
+        #[serde(flatten)]
+        wanted: ChangesWanted,
     },
     /// One change, whole.
     Show {
@@ -141,6 +147,13 @@ pub enum Command {
         /// At most this many.
         limit: u64,
     },
+    /// One entry with the proof that a signed checkpoint covers it.
+    Prove {
+        /// Its index.
+        index: u64,
+    },
+    /// What happened, from the ledger alone.
+    Incident(IncidentWanted),
     /// Publishes a checkpoint now and answers with it.
     Checkpoint,
     /// Copies the store, as it is at one moment, into a new file of the state directory.
@@ -171,6 +184,9 @@ pub enum Reply {
     Changes {
         /// Newest first.
         changes: Vec<ChangeLine>,
+        /// Where there may be more: before this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        older: Option<ChangeNumber>,
     },
     /// See [`Command::Show`] and [`Command::Wait`].
     Change(Box<ChangeView>),
@@ -224,6 +240,10 @@ pub enum Reply {
         /// How many there are in all.
         size: u64,
     },
+    /// See [`Command::Prove`].
+    Proved(EntryProof),
+    /// See [`Command::Incident`].
+    Incident(Box<Incident>),
     /// See [`Command::Checkpoint`].
     Checkpoint {
         /// The signed note.

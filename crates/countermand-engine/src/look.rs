@@ -4,8 +4,11 @@ use crate::control::{ChangeLine, ChangeView};
 use crate::engine::Engine;
 use crate::explain::Explanation;
 use crate::store::StoreError;
-use countermand_core::name::{AgentName, HumanName};
+use countermand_core::limits::Limits;
+use countermand_core::name::{AgentName, HumanName, TargetName};
+use countermand_core::policy::Forbid;
 use countermand_core::request::ChangeNumber;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 
@@ -59,6 +62,31 @@ impl Engine {
             let numbers = rows.numbers(true)?.into_iter();
             numbers.map(|number| Ok((number, rows.version(number)?.0))).collect()
         })
+    }
+
+    /// The forbids in force. They were validated when they were loaded; nothing else is loaded.
+    pub fn forbids(&self) -> Vec<Forbid> {
+        self.authority().policy.forbids()
+    }
+
+    /// In each target of an agent's grant, how many rows it changed within the last hour, and how
+    /// many it may.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn used_limits(
+        &self,
+        agent: &AgentName,
+    ) -> Result<BTreeMap<TargetName, (u64, Limits)>, StoreError> {
+        let authority = self.authority();
+        let granted = authority.agent(agent).map(|row| row.grant.targets.clone());
+        let since = self.0.clock.now().checked_sub(crate::weigh::WINDOW).unwrap_or(Timestamp::MIN);
+        let used = |target: TargetName| {
+            let used = self.0.store.read(|rows| rows.changed_since(agent, &target, since))?;
+            let limits = self.limits(agent, &target);
+            Ok((target, (used, limits)))
+        };
+        granted.into_iter().flatten().map(used).collect()
     }
 
     /// Whether this is a person of the installation who counts now.

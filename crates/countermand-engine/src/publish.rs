@@ -41,6 +41,13 @@ pub(crate) struct Published {
     outdated: BTreeSet<u64>,
 }
 
+impl Published {
+    /// The tree over what was published.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+}
+
 impl Publisher {
     pub(crate) fn new(folder: PathBuf) -> Publisher {
         Publisher { folder, state: Mutex::default(), halted: AtomicBool::new(false) }

@@ -52,7 +52,10 @@ impl Engine {
     async fn answer(&self, command: Command, by: String) -> Result<Reply, ReviewError> {
         Ok(match command {
             Command::Status => Reply::Status(self.status()?),
-            Command::Changes { open } => Reply::Changes { changes: self.lines(open)? },
+            Command::Changes { open, wanted } => {
+                let (changes, older) = self.apart(move |it| it.found(open, &wanted)).await?;
+                Reply::Changes { changes, older }
+            }
             Command::Show { change } => self.show(change)?,
             Command::Wait { change, seen } => self.wait(change, seen).await?,
             Command::Prepare { signer, act } => self.prepare_statement(signer, act).await?,
@@ -94,6 +97,12 @@ impl Engine {
             }
             Command::PlanRestore { change } => Reply::RestorePlan(self.plan(change).await?),
             Command::Ledger { from, limit } => self.entries(from, limit)?,
+            Command::Prove { index } => Reply::Proved(self.apart(move |it| it.prove(index)).await?),
+            Command::Incident(wanted) => {
+                self.flush_batch().await;
+                let told = self.apart(move |it| it.incident(&wanted)).await?;
+                Reply::Incident(Box::new(told))
+            }
             Command::World => Reply::World(self.authority().policy.world().clone()),
             Command::Explain { what } => Reply::Explained(Box::new(self.explain(&what)?)),
             Command::Checkpoint => Reply::Checkpoint { note: self.publish_checkpoint().await? },
@@ -117,7 +126,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: self.0.clock.now(),
             ledger_size: *self.0.store.size().borrow(),
-            open: self.0.store.read(|rows| rows.numbers(true))?.len() as u64,
+            open: self.0.store.read(|rows| rows.open_changes())?,
             frozen: self.0.freezer.words(),
             disk: self.0.disks.words(),
             configuration: self.waiting_words()?,
@@ -128,10 +137,14 @@ impl Engine {
         })
     }
 
-    fn lines(&self, open: bool) -> Result<Vec<crate::control::ChangeLine>, StoreError> {
-        let numbers = self.0.store.read(|rows| rows.numbers(open))?;
-        let change = |number| self.0.store.read(|rows| rows.change(number));
-        numbers.into_iter().map(|number| Ok(self.line(&change(number)?))).collect()
+    /// Reads for long, and keeps nobody else from being answered.
+    async fn apart<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Engine) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let engine = self.clone();
+        let read = tokio::task::spawn_blocking(move || read(&engine)).await;
+        read.map_err(|_| StoreError::Stopped)?
     }
 
     fn show(&self, number: ChangeNumber) -> Result<Reply, StoreError> {

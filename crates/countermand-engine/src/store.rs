@@ -6,6 +6,7 @@
 
 mod conduct;
 mod configuration;
+mod find;
 mod flows;
 mod identities;
 mod news;

@@ -207,7 +207,7 @@ impl Engine {
 }
 
 /// A change's state in one word.
-fn word(change: &Change) -> &'static str {
+pub(crate) fn word(change: &Change) -> &'static str {
     let unsigned = change.state == State::Forbidden && change.request.agent.human().is_some();
     if unsigned { "unsigned" } else { change.state.word() }
 }
@@ -278,7 +278,7 @@ fn ended(change: &Change) -> Option<String> {
     }
 }
 
-fn words(recorded: &Recorded) -> String {
+pub(crate) fn words(recorded: &Recorded) -> String {
     match &recorded.event {
         Event::Held { request, .. } => format!("held; asked by {}", request.agent),
         Event::Forbidden { request, .. } if request.agent.human().is_some() => {

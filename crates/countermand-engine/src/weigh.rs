@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// How far back an agent's writes count together, and at most a minute more.
-const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// A unit that ran up to its commit.
 #[derive(Clone, Debug)]

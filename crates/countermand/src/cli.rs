@@ -2,6 +2,7 @@
 
 mod changes;
 mod console;
+mod incident;
 mod observe;
 mod upkeep;
 
@@ -9,6 +10,7 @@ pub use changes::{
     Adopt, Approve, AtDoor, Changes, Propose, Reject, Resolve, Restore, Standing, Viewer,
 };
 pub use console::Console;
+pub use incident::Incident;
 pub use observe::Observe;
 pub use upkeep::{
     Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy,
@@ -104,6 +106,8 @@ pub enum Command {
     /// Verify, read and copy the ledger
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Say what happened, who took part and what was taken back, from the ledger alone
+    Incident(Incident),
     /// Let people into the web console
     #[command(subcommand)]
     Console(Console),

@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod freeze;
 mod gateway;
+mod incident;
 mod init;
 mod ledger;
 mod manual;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Policy(arguments) => policy::run(&global, &arguments),
         Command::Gateway(arguments) => gateway::run(&global, arguments),
         Command::Ledger(arguments) => ledger::run(&global, arguments),
+        Command::Incident(arguments) => incident::run(&global, &arguments),
         Command::Console(arguments) => console::run(&global, arguments),
         Command::Explain(arguments) => explain::run(&global, arguments),
         Command::Completions { shell } => manual::completions(shell),

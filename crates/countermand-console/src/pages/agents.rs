@@ -8,11 +8,13 @@ use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 use countermand_core::name::AgentName;
-use countermand_engine::control::AgentLine;
+use countermand_engine::control::{AgentLine, ChangesWanted, Status};
 use jiff::{SignedDuration, Timestamp};
 
 /// What an agent did is counted from so long ago.
 const SINCE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Of its changes so many of the latest are shown.
+const CHANGES: u64 = 50;
 
 struct Agent {
     name: String,
@@ -22,10 +24,16 @@ struct Agent {
     /// `good`, `expired` or `revoked`.
     credential: &'static str,
     probation: Vec<String>,
+    /// Whether nothing of it flows now, in words.
+    frozen: Vec<Text>,
 }
 
 impl Agent {
-    fn of(line: &AgentLine, now: Timestamp) -> Agent {
+    fn of(line: &AgentLine, status: &Status) -> Agent {
+        let now = status.now;
+        let scope = format!("agent {}: ", line.agent);
+        let stops =
+            |words: &&String| words.starts_with(&scope) || words.starts_with("everything: ");
         let until = |until: &Option<Timestamp>| match until {
             Some(until) => format!("until {}", When::seen_from(*until, now).words),
             None => "from its first session".to_owned(),
@@ -42,6 +50,7 @@ impl Agent {
                 (false, false) => "good",
             },
             probation: line.probation.iter().map(on).collect(),
+            frozen: Text::each(status.frozen.iter().filter(stops)),
         }
     }
 }
@@ -57,7 +66,7 @@ struct Page {
 pub(crate) async fn page(reader: Reader) -> Result<Response, Trouble> {
     let status = reader.status().await?;
     let agents = reader.agents().await?;
-    let agents = agents.iter().map(|line| Agent::of(line, status.now)).collect();
+    let agents = agents.iter().map(|line| Agent::of(line, &status)).collect();
     html(&Page { frame: Frame::of(&reader, &status, "agents", "Agents"), agents })
 }
 
@@ -68,11 +77,21 @@ struct Use {
     times: String,
 }
 
+/// What it changed within the last hour, and how much it may.
+struct Window {
+    target: String,
+    used: String,
+    most: String,
+    at_once: String,
+    inserted: String,
+}
+
 #[derive(Template)]
 #[template(path = "agent.html")]
 struct One {
     frame: Frame,
     agent: Agent,
+    windows: Vec<Window>,
     used: Vec<Use>,
     unused: Vec<String>,
     lines: Vec<Line>,
@@ -99,13 +118,22 @@ pub(crate) async fn one(reader: Reader, Path(name): Path<String>) -> Result<Resp
         unused.extend(report.unused.effects.iter().map(ToString::to_string));
         unused.extend(report.unused.targets.iter().map(ToString::to_string));
     }
-    let changes = reader.changes(false).await?;
-    let own = changes.iter().filter(|change| change.agent == name).take(50);
+    let own =
+        ChangesWanted { agent: Some(name.to_string()), limit: Some(CHANGES), ..Default::default() };
+    let (own, _) = reader.changes(false, own).await?;
+    let windows = reader.used_limits(&name)?.into_iter().map(|(target, (used, limits))| Window {
+        target: target.to_string(),
+        used: digits(used),
+        most: digits(limits.rows_per_hour),
+        at_once: digits(limits.rows),
+        inserted: digits(limits.inserted),
+    });
     html(&One {
         frame: Frame::of(&reader, &status, "agents", format!("Agent {name}")),
-        agent: Agent::of(line, status.now),
+        agent: Agent::of(line, &status),
+        windows: windows.collect(),
         used,
         unused,
-        lines: own.map(|change| Line::of(change, status.now)).collect(),
+        lines: own.iter().map(|change| Line::of(change, status.now)).collect(),
     })
 }

@@ -7,11 +7,13 @@ use crate::text::Text;
 use askama::Template;
 use axum::extract::Query;
 use axum::response::Response;
-use countermand_engine::control::ChangeLine;
-use serde::Deserialize;
+use countermand_core::request::ChangeNumber;
+use countermand_engine::control::ChangesWanted;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
-/// So many are on one page; the filter finds the others.
-const SHOWN: usize = 200;
+/// So many are on one page.
+const SHOWN: u64 = 100;
 /// States to choose from.
 const STATES: [&str; 12] = [
     "held",
@@ -29,17 +31,27 @@ const STATES: [&str; 12] = [
 ];
 
 /// Which changes. Every member that is there must be so.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
     /// Those that can still run: `true`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     open: String,
-    #[serde(default)]
+    /// In this state.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     state: String,
-    #[serde(default)]
+    /// Asked for by this agent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     agent: String,
-    #[serde(default)]
+    /// Of this target.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     target: String,
+    /// With these words in what would run or in its summary, or with this number.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    text: String,
+    /// Older than this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
 }
 
 impl Filter {
@@ -47,11 +59,23 @@ impl Filter {
         self.open == "true"
     }
 
-    pub(crate) fn wants(&self, change: &ChangeLine) -> bool {
-        let is = |wanted: &str, there: &str| wanted.is_empty() || wanted == there;
-        is(&self.state, &change.state)
-            && is(&self.agent, change.agent.as_str())
-            && is(&self.target, change.target.as_str())
+    pub(crate) fn wanted(&self) -> ChangesWanted {
+        let given = |word: &String| Some(word.trim().to_owned()).filter(|word| !word.is_empty());
+        ChangesWanted {
+            state: given(&self.state),
+            agent: given(&self.agent),
+            target: given(&self.target),
+            text: given(&self.text),
+            before: self.before.map(ChangeNumber),
+            limit: Some(SHOWN),
+        }
+    }
+
+    /// The address of this list from there on.
+    fn at(&self, before: Option<ChangeNumber>) -> String {
+        let filter = Filter { before: before.map(|number| number.0), ..self.clone() };
+        let query = serde_urlencoded::to_string(filter).unwrap_or_default();
+        format!("/changes?{query}")
     }
 }
 
@@ -64,8 +88,11 @@ struct Page {
     state: Text,
     agent: Text,
     target: Text,
+    text: Text,
     lines: Vec<Line>,
-    found: usize,
+    /// Where the newest are, if these are not they.
+    newest: Option<String>,
+    older: Option<String>,
 }
 
 /// `GET /changes`
@@ -74,10 +101,7 @@ pub(crate) async fn page(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Trouble> {
     let status = reader.status().await?;
-    let mut changes = reader.changes(filter.open_only()).await?;
-    changes.retain(|change| filter.wants(change));
-    let found = changes.len();
-    changes.truncate(SHOWN);
+    let (changes, older) = reader.changes(filter.open_only(), filter.wanted()).await?;
     html(&Page {
         frame: Frame::of(&reader, &status, "changes", "Changes"),
         states: STATES,
@@ -85,7 +109,9 @@ pub(crate) async fn page(
         state: Text::of(&filter.state),
         agent: Text::of(&filter.agent),
         target: Text::of(&filter.target),
+        text: Text::of(&filter.text),
         lines: changes.iter().map(|change| Line::of(change, status.now)).collect(),
-        found,
+        newest: filter.before.map(|_| filter.at(None)),
+        older: older.map(|number| filter.at(Some(number))),
     })
 }

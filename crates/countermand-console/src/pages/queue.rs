@@ -5,7 +5,7 @@ use crate::problem::Trouble;
 use crate::reader::Reader;
 use askama::Template;
 use axum::response::Response;
-use countermand_engine::control::ChangeLine;
+use countermand_engine::control::{ChangeLine, ChangesWanted};
 
 /// Of more than this it is not asked for whom they wait: that takes policy a while.
 const ASKED: usize = 50;
@@ -25,7 +25,7 @@ struct Page {
 pub(crate) async fn page(reader: Reader) -> Result<Response, Trouble> {
     let moves = *reader.engine().moves().borrow();
     let status = reader.status().await?;
-    let mut waiting = reader.changes(true).await?;
+    let mut waiting = reader.changes(true, ChangesWanted::default()).await?.0;
     // Who has waited longest comes first.
     waiting.reverse();
     let (mut mine, mut others) = (Vec::new(), Vec::new());

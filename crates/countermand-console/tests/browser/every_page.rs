@@ -13,7 +13,9 @@ pub(crate) fn pages() -> Vec<String> {
     let shown = paths.filter(|path| {
         !["/api/", "/assets/"].iter().any(|other| path.starts_with(other)) && *path != "/leave"
     });
-    let filled = |path: &str| path.replace("{number}", "1").replace("{agent}", "bot");
+    let filled = |path: &str| {
+        path.replace("{number}", "1").replace("{agent}", "bot").replace("{entry}", "1")
+    };
     shown.map(filled).collect()
 }
 

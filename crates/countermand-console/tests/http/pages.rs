@@ -79,14 +79,32 @@ async fn every_page_opens() {
         ("/ledger", "gateway.started"),
         ("/ledger?before=1", "Newer"),
         ("/status", "nothing: what may flow flows"),
+        ("/changes?text=BILLING", "destroy schema billing"),
+        ("/changes?text=nothing", "No change is like that"),
+        ("/changes?text=1&before=1", "Newest"),
+        ("/policies", "floor/hard-stop"),
+        ("/policies", "a human peer must approve what destroys"),
+        ("/configuration", "None waits to be in force"),
+        ("/configuration", "countermand config diff"),
+        ("/ledger/1", "countermand ledger check proof.json --key ledger.pub"),
+        ("/incident", "change.held"),
+        ("/incident?change=1", "Incident: change 1"),
+        ("/incident?agent=bot&since=2027-01-01T00:00:00Z", "answers for change 1"),
     ] {
         let page = served.get(path, &cookie).await;
         assert_eq!(page.status, 200, "{path}: {}", page.body);
         assert!(page.body.contains(says), "{path}: {}", page.body);
     }
-    for path in
-        ["/changes/99", "/changes/x", "/changes/01", "/agents/nobody", "/agents/%00", "/nothing"]
-    {
+    for path in [
+        "/changes/99",
+        "/changes/x",
+        "/changes/01",
+        "/agents/nobody",
+        "/agents/%00",
+        "/nothing",
+        "/ledger/999",
+        "/ledger/x",
+    ] {
         let page = served.get(path, &cookie).await;
         assert_eq!(page.status, 404, "{path}");
         assert!(page.header("content-type").unwrap().starts_with("text/html"), "{path}");
@@ -122,7 +140,9 @@ async fn a_hostile_payload_is_shown_as_what_it_is() {
                    <!-- {{ 7*7 }} {% x %} --> '\"><svg/onload=alert(1)>\u{1b}]0;x\u{7}\u{0}\u{200b}dr\u{43e}p";
     let number = held_with(&served.world, hostile).await;
     let cookie = served.login("bob").await;
-    for path in ["/", "/changes", &format!("/changes/{number}"), "/ledger", "/agents/bot"] {
+    let one = format!("/changes/{number}");
+    let paths = ["/", "/changes", &one, "/ledger", "/ledger/4", "/agents/bot", "/incident"];
+    for path in paths {
         let page = served.get(path, &cookie).await;
         assert_eq!(page.status, 200, "{path}");
         for wrong in [

@@ -142,10 +142,12 @@ impl<'a> Rows<'a> {
 
     /// Numbers of changes, newest first.
     pub(crate) fn numbers(&self, open_only: bool) -> Result<Vec<ChangeNumber>, StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT number FROM change WHERE open = 1 OR ?1 = 0 ORDER BY number DESC",
-        )?;
-        let rows = statement.query_map([open_only], |row| row.get(0).map(ChangeNumber))?;
+        let sql = match open_only {
+            true => "SELECT number FROM change WHERE open = 1 ORDER BY number DESC",
+            false => "SELECT number FROM change ORDER BY number DESC",
+        };
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| row.get(0).map(ChangeNumber))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -123,6 +123,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
             return Err(StoreError::Unreadable(words));
         }
     }
+    connection.execute_batch(super::find::INDEXES)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -471,8 +471,10 @@ async fn what_is_not_theirs_is_not_measured() {
     let world = World::built(folder, installation).await;
     let reply = own(&world, "alice", "billing").await;
     assert!(refused(&reply).contains("forbidden to `alice`"), "{reply:?}");
-    let Reply::Changes { changes } =
-        world.engine.control(Command::Changes { open: false }, NOBODY).await
+    let Reply::Changes { changes, .. } = world
+        .engine
+        .control(Command::Changes { open: false, wanted: Default::default() }, NOBODY)
+        .await
     else {
         panic!()
     };

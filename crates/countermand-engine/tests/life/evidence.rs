@@ -165,8 +165,10 @@ async fn an_agent_that_floods_people_with_changes_is_stopped() {
     world.clock.advance(SignedDuration::from_mins(20));
     let Refusal::CannotJudge { why } = ask(20).await else { panic!("one more was opened") };
     assert!(why.contains("20 open changes: withdraw some"), "{why}");
-    let Reply::Changes { changes } =
-        world.engine.control(Command::Changes { open: true }, NOBODY).await
+    let Reply::Changes { changes, .. } = world
+        .engine
+        .control(Command::Changes { open: true, wanted: Default::default() }, NOBODY)
+        .await
     else {
         panic!()
     };

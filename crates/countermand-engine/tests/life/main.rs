@@ -10,6 +10,7 @@ mod erase;
 mod evidence;
 mod flows;
 mod freeze;
+mod incident;
 mod memory;
 mod observe;
 mod own_backups;

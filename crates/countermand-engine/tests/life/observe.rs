@@ -147,8 +147,10 @@ async fn what_would_be_held_flows_and_the_ledger_says_what_would_have_been() {
     said(1, "it changes 5000 rows, and 100 may flow in one transaction");
     assert!(intents[0]["texts"]["images"].is_null(), "half of it would be taken back as all of it");
     assert_eq!(intents[1]["texts"]["images"], "delete 5000");
-    let Reply::Changes { changes } =
-        world.engine.control(Command::Changes { open: false }, NOBODY).await
+    let Reply::Changes { changes, .. } = world
+        .engine
+        .control(Command::Changes { open: false, wanted: Default::default() }, NOBODY)
+        .await
     else {
         panic!("no changes")
     };

@@ -211,6 +211,20 @@ pub enum Ledger {
         #[arg(long, default_value_t = 50)]
         limit: u64,
     },
+    /// Prove one entry to somebody who has nothing but the public key: prints one JSON object
+    Prove {
+        /// Its number, as `ledger show` has it
+        entry: u64,
+    },
+    /// Verify such a proof offline, and show the entry that it proves
+    Check {
+        /// The proof, as `ledger prove` printed it
+        #[arg(value_name = "FILE")]
+        proof: PathBuf,
+        /// The ledger's public key (vkey), from somewhere other than the proof
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
     /// Have a fresh key take the place of the ledger's: signed by you, vouched for by the old key
     RotateKey {
         /// Which

@@ -7,7 +7,7 @@ use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, change, observed};
 use countermand_core::request::ChangeNumber;
-use countermand_engine::control::{ChangeLine, ChangeView, Command, Reply};
+use countermand_engine::control::{ChangeLine, ChangeView, ChangesWanted, Command, Reply};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -97,10 +97,12 @@ impl Eyes {
 
     fn list(&mut self, open: bool) -> Result<Vec<ChangeLine>, Failure> {
         match self {
-            Eyes::Human(client) => match client.ask(&Command::Changes { open })? {
-                Reply::Changes { changes } => Ok(changes),
-                _ => Err(unexpected()),
-            },
+            Eyes::Human(client) => {
+                match client.ask(&Command::Changes { open, wanted: ChangesWanted::default() })? {
+                    Reply::Changes { changes, .. } => Ok(changes),
+                    _ => Err(unexpected()),
+                }
+            }
             Eyes::Agent(session) => {
                 let mut changes = session.changes()?;
                 changes.retain(|change| !open || after(&change.state) == Exit::Held);

@@ -1,5 +1,6 @@
-//! `ledger`: verify it offline, read it, copy it for an auditor.
+//! `ledger`: verify it offline, read it, prove an entry of it, copy it for an auditor.
 
+mod prove;
 mod relocate;
 mod verify;
 
@@ -25,6 +26,8 @@ pub(super) fn run(global: &Global, arguments: Ledger) -> Result<Exit, Failure> {
         }
         Ledger::Move { to, before } => relocate::run(global, &to, before),
         Ledger::Show { from, limit } => show(global, from, limit),
+        Ledger::Prove { entry } => prove::prove(global, entry),
+        Ledger::Check { proof, key } => prove::check(global, &proof, &key),
         Ledger::Export { folder } => export(global, &folder),
         Ledger::RotateKey { which, signer } => {
             let mut client = Client::connect(global)?;

@@ -164,8 +164,12 @@ impl Stage {
 
     /// All changes, the first one first.
     pub(crate) async fn changes(&self) -> Vec<ChangeView> {
-        let asked = self.gateway.engine().control(Command::Changes { open: false }, NOBODY).await;
-        let Reply::Changes { changes } = asked else { panic!("{asked:?}") };
+        let asked = self
+            .gateway
+            .engine()
+            .control(Command::Changes { open: false, wanted: Default::default() }, NOBODY)
+            .await;
+        let Reply::Changes { changes, .. } = asked else { panic!("{asked:?}") };
         let mut views = Vec::new();
         for line in changes.iter().rev() {
             let show = Command::Show { change: line.number };

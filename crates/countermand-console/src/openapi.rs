@@ -1,0 +1,131 @@
+//! The HTTP API as an OpenAPI document, made from the handlers themselves.
+
+use crate::problem::{Problem, Trouble};
+use crate::reader::Reader;
+use crate::{api, live};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::{IntoResponses, Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Countermand",
+        description = "What people read before they decide, for programs. Everything is read with \
+                       the session of a human; nothing is stable before 1.0."
+    ),
+    paths(
+        api::status,
+        api::changes,
+        api::change,
+        api::proof,
+        api::incident,
+        live::events,
+        document
+    ),
+    components(schemas(Problem)),
+    modifiers(&Session),
+    security(("session" = []))
+)]
+struct Api;
+
+/// The cookie that a login makes.
+struct Session;
+
+impl Modify for Session {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let cookie = ApiKeyValue::with_description(
+            "countermand",
+            "made by `POST /enter` with a link's token; `__Host-countermand` over TLS",
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+/// What any address may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes answers and is none")]
+pub(crate) enum Instead {
+    /// Nobody is logged in.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Stranger(#[to_schema] Problem),
+    /// The request names another server.
+    #[response(status = 421, content_type = "application/problem+json")]
+    Misdirected(#[to_schema] Problem),
+    /// The gateway does not know, or its log says why.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Unexpected(#[to_schema] Problem),
+    /// It took too long.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Late(#[to_schema] Problem),
+}
+
+/// There is no such thing.
+#[derive(IntoResponses)]
+#[response(status = 404, content_type = "application/problem+json")]
+#[expect(dead_code, reason = "it describes an answer and is none")]
+pub(crate) struct Missing(#[to_schema] Problem);
+
+/// What the address asks for cannot be read.
+#[derive(IntoResponses)]
+#[response(status = 400, content_type = "application/problem+json")]
+#[expect(dead_code, reason = "it describes an answer and is none")]
+pub(crate) struct Bad(#[to_schema] Problem);
+
+/// It is refused, in words.
+#[derive(IntoResponses)]
+#[response(status = 409, content_type = "application/problem+json")]
+#[expect(dead_code, reason = "it describes an answer and is none")]
+pub(crate) struct Refused(#[to_schema] Problem);
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/api/v1/openapi.json",
+    responses((status = 200, description = "This document", content_type = "application/json", body = Object), Instead)
+)]
+pub(crate) async fn document(_: Reader) -> Result<Response, Trouble> {
+    let text = Api::openapi().to_pretty_json().map_err(|_| Trouble::Unexpected)?;
+    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::ROUTES;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_document_has_every_address_of_the_api_and_no_other() {
+        let document = Api::openapi();
+        let said: BTreeSet<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        let routes = ROUTES.iter().map(|route| route.path);
+        let table: BTreeSet<&str> = routes.filter(|path| path.starts_with("/api/")).collect();
+        assert_eq!(said, table);
+    }
+
+    #[test]
+    fn the_document_is_the_one_in_the_documentation() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        let made = Api::openapi().to_pretty_json().unwrap();
+        if std::env::var_os("COUNTERMAND_BLESS").is_some() {
+            std::fs::write(file, format!("{made}\n")).unwrap();
+        }
+        let kept = std::fs::read_to_string(file).unwrap_or_default();
+        assert_eq!(kept.trim_end(), made, "run this test once with COUNTERMAND_BLESS=1");
+    }
+
+    #[test]
+    fn what_goes_wrong_is_said_by_rfc_9457_everywhere() {
+        let document = serde_json::to_value(Api::openapi()).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (status, answer) in item["get"]["responses"].as_object().unwrap() {
+                let kinds = answer["content"].as_object().unwrap();
+                let problem = kinds.contains_key("application/problem+json");
+                assert_eq!(problem, status != "200", "{path} {status}");
+            }
+        }
+    }
+}
