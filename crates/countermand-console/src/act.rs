@@ -2,6 +2,7 @@
 
 use crate::api::json;
 use crate::guard;
+use crate::openapi::{Bad, Instead, Refused};
 use crate::problem::Trouble;
 use crate::route::App;
 use crate::said;
@@ -72,7 +73,13 @@ struct ToSign {
     options: Value,
 }
 
-/// `POST /api/v1/prepare`
+/// Makes a statement to be signed with the passkey of whoever is logged in.
+#[utoipa::path(
+    post,
+    path = "/api/v1/prepare",
+    request_body(content = Object, description = "`act` (`reject`, `approve`, `adopt`, `restore`, `thaw`, `approve_configuration`), what it is done to, and `seen`, what the page shows"),
+    responses((status = 200, description = "The statement, in words too, and what the browser is asked with", body = Object), Bad, Refused, Instead)
+)]
 pub(crate) async fn prepare(
     State(app): State<App>,
     signer: Signer,
@@ -123,7 +130,13 @@ struct Done {
     words: String,
 }
 
-/// `POST /api/v1/submit`
+/// Hands in a statement with the signature of a passkey over it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/submit",
+    request_body(content = Object, description = "`statement`, and the `credential` that the browser gave"),
+    responses((status = 200, description = "What it did, in words", body = Object), Bad, Refused, Instead)
+)]
 pub(crate) async fn submit(
     State(app): State<App>,
     signer: Signer,
@@ -149,7 +162,13 @@ enum Stopping {
     Freeze { reason: String },
 }
 
-/// `POST /api/v1/stop`
+/// Stops something; needs no signature, but a session that a passkey began.
+#[utoipa::path(
+    post,
+    path = "/api/v1/stop",
+    request_body(content = Object, description = "`act` (`withdraw`, `stop_cooling`, `stop_configuration`, `freeze`), what, and why"),
+    responses((status = 200, description = "What it did, in words", body = Object), Bad, Refused, Instead)
+)]
 pub(crate) async fn stop(
     signer: Signer,
     headers: HeaderMap,

@@ -1,8 +1,9 @@
 //! The HTTP API as an OpenAPI document, made from the handlers themselves.
 
+use crate::pages::keys;
 use crate::problem::{Problem, Trouble};
 use crate::reader::Reader;
-use crate::{api, live};
+use crate::{act, api, live};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
@@ -12,8 +13,9 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 #[openapi(
     info(
         title = "Countermand",
-        description = "What people read before they decide, for programs. Everything is read with \
-                       the session of a human; nothing is stable before 1.0."
+        description = "What people read before they decide, for programs. Everything takes the \
+                       session of a human, and what lets something happen their passkey's \
+                       signature besides; nothing is stable before 1.0."
     ),
     paths(
         api::status,
@@ -22,6 +24,11 @@ use utoipa::{IntoResponses, Modify, OpenApi};
         api::proof,
         api::incident,
         live::events,
+        act::prepare,
+        act::submit,
+        act::stop,
+        keys::ask,
+        keys::made,
         document
     ),
     components(schemas(Problem)),

@@ -46,7 +46,7 @@ impl Frame {
             tab,
             installation: status.installation.clone(),
             human: reader.human().to_string(),
-            proven: reader.proof().is_some(),
+            proven: reader.proven_by().is_some(),
             until: When::seen_from(reader.until(), status.now),
             frozen: Text::each(&status.frozen),
             demo: status.demo,

@@ -50,7 +50,7 @@ impl Reader {
     }
 
     /// The fingerprint of the passkey that let them in; none where a link did.
-    pub(crate) fn proof(&self) -> Option<&str> {
+    pub(crate) fn proven_by(&self) -> Option<&str> {
         self.session.proof.as_deref()
     }
 

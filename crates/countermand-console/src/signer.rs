@@ -47,7 +47,7 @@ pub(crate) enum Stop {
 impl Signer {
     /// Where a passkey opened this reader's session.
     pub(crate) fn of(reader: &Reader) -> Option<Signer> {
-        let key = reader.proof()?.to_owned();
+        let key = reader.proven_by()?.to_owned();
         Some(Signer { human: reader.human().clone(), key, engine: reader.engine().clone() })
     }
 

@@ -4,6 +4,7 @@ use super::{Frame, html};
 use crate::act::{Body, read};
 use crate::api::json;
 use crate::guard;
+use crate::openapi::{Bad, Instead, Refused};
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::App;
@@ -66,12 +67,17 @@ pub(crate) async fn page(
         keys: app.passkeys.keys_of(reader.human()).into_iter().map(line).collect(),
         origin,
         elsewhere: app.own_origin(),
-        proven: reader.proof().is_some(),
+        proven: reader.proven_by().is_some(),
         frame: Frame::of(&reader, &status, "keys", "Your keys"),
     })
 }
 
-/// `POST /api/v1/passkeys/ask`: what the browser is asked with.
+/// What a browser is asked with to make a passkey.
+#[utoipa::path(
+    post,
+    path = "/api/v1/passkeys/ask",
+    responses((status = 200, description = "The text whose SHA-256 is the challenge, and options", body = Object), Bad, Refused, Instead)
+)]
 pub(crate) async fn ask(
     State(app): State<App>,
     reader: Reader,
@@ -95,7 +101,13 @@ struct Made {
     fingerprint: String,
 }
 
-/// `POST /api/v1/passkeys/made`: what the browser made, as a line. Nothing of it is kept.
+/// What the browser made, as a line. Nothing of it is kept.
+#[utoipa::path(
+    post,
+    path = "/api/v1/passkeys/made",
+    request_body(content = Object, description = "`text`, as asked with, and the `credential` that the browser gave"),
+    responses((status = 200, description = "The line for the configuration, and its fingerprint", body = Object), Bad, Refused, Instead)
+)]
 pub(crate) async fn made(
     State(app): State<App>,
     reader: Reader,

@@ -154,7 +154,7 @@ async fn a_held_change_is_read_approved_with_a_passkey_and_executed() {
     let seen = bob.seen(number).await;
     let prepared = bob.prepared(&json!({ "act": "approve", "change": number, "seen": seen })).await;
     let said = prepared["said"].to_string();
-    let identity = state(&served, number).await.identity().to_string();
+    let identity = state(&served, number).await.subject.to_string();
     for words in ["it runs, once", "bot, for alice", "1,100 rows of billing.costs", &identity] {
         assert!(said.contains(words), "{words} is not in {said}");
     }

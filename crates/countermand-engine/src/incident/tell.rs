@@ -358,7 +358,7 @@ impl Teller {
             }
         };
         ask(
-            matches!(change.state, State::InDoubt(_)),
+            matches!(change.state, State::InDoubt { .. }),
             "is in doubt: was it committed? Look in the target",
         );
         ask(executed, "was executed and not taken back: is what it did wanted?");
