@@ -293,10 +293,10 @@ impl Change {
             Event::Rejected { human, reason, .. } => {
                 self.end(at, State::Rejected { human: human.clone(), reason: reason.clone() });
             }
-            Event::InDoubt { why } => self.doubt(at, why.clone()),
+            Event::InDoubt { why, stale } => self.doubt(at, why.clone(), *stale),
             Event::Resolved { committed: true, .. } => self.found_committed(at),
+            // Its restore point stays known: a human can be wrong.
             Event::Resolved { human, reason, .. } => {
-                self.restore_point = None;
                 let why = format!("{human} has looked, and it was not committed: {reason}");
                 self.end(at, State::Failed(why));
             }
@@ -362,8 +362,12 @@ impl Change {
         }
     }
 
-    fn doubt(&mut self, at: Timestamp, why: String) {
+    fn doubt(&mut self, at: Timestamp, why: String, stale: bool) {
+        if stale {
+            self.restore_point = None;
+        }
         let ran = match &self.state {
+            _ if stale => None,
             State::Committing { measured, token, .. } => Some((measured.clone(), token.clone())),
             _ => None,
         };

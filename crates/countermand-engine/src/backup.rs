@@ -147,7 +147,8 @@ fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreErr
             }
             _ => {
                 revived.in_doubt.push(number.0);
-                Event::InDoubt { why: format!("{why}, in which it was running; a human must look") }
+                let why = format!("{why}, in which it was running; a human must look");
+                Event::InDoubt { why, stale: true }
             }
         };
         tx.record(number, event, &Value::Null)?;

@@ -32,10 +32,12 @@ impl Engine {
         if confirms && !self.people().is_solo() {
             return no(own_words(&change, &human));
         }
-        if !committed {
-            self.is_not_committed(&change).await?;
-        }
+        self.target_agrees(&change, committed).await?;
         let words = match committed {
+            true if change.restore_point.is_none() => format!(
+                "change {number} is executed, as {human} found; it has no restore point that is \
+                 known to be of this run: look into the folders of change-{number}"
+            ),
             true => format!("change {number} is executed, as {human} found"),
             false => format!("change {number} failed: {human} found that it was not committed"),
         };
@@ -56,21 +58,30 @@ impl Engine {
         }
     }
 
-    /// What the target remembers after all is not said otherwise: it would be done again.
-    async fn is_not_committed(&self, change: &Change) -> Result<(), ReviewError> {
+    /// What the target remembers after all is not said otherwise: it would be done again, or never.
+    /// Where it cannot be asked nobody says anything in its stead.
+    async fn target_agrees(&self, change: &Change, committed: bool) -> Result<(), ReviewError> {
         let State::InDoubt { ran: Some((_, token)), .. } = &change.state else { return Ok(()) };
+        // One that was taken out of the configuration is gone for good.
         let Ok(target) = self.target_of(change) else { return Ok(()) };
-        match target.fate(token).await {
-            Ok(Fate::Committed) => no(format!(
-                "the target says that change {} was committed: resolve it with --committed",
-                change.request.number
+        let number = change.request.number;
+        match (target.fate(token).await, committed) {
+            (Ok(Fate::Committed), false) => no(format!(
+                "the target says that change {number} was committed: resolve it with --committed"
             )),
-            Ok(Fate::InProgress) => no(format!(
-                "the target says that change {} is not decided yet: look again",
-                change.request.number
+            (Ok(Fate::RolledBack), true) => no(format!(
+                "the target says that change {number} was rolled back: resolve it with --rolled-back"
             )),
-            // It knows nothing, or only how one of several attempts ended.
-            Ok(Fate::RolledBack | Fate::Unknown) | Err(_) => Ok(()),
+            (Ok(Fate::InProgress), _) => {
+                no(format!("the target says that change {number} is not decided yet: look again"))
+            }
+            (Err(error), _) => no(format!(
+                "the target cannot be asked how change {number} ended: {error}; try again, or take it \
+                 out of the configuration if it is gone for good"
+            )),
+            (Ok(Fate::Committed), true)
+            | (Ok(Fate::RolledBack), false)
+            | (Ok(Fate::Unknown), _) => Ok(()),
         }
     }
 }

@@ -184,6 +184,10 @@ impl Engine {
             let line = self.0.store.read(|rows| rows.leaves(*index, 1))?.pop().unwrap_or_default();
             let Ok(leaf) = Leaf::parse(line.as_bytes()) else { continue };
             if let Some(change) = self.0.store.read(|rows| change_of(rows, &leaf))? {
+                if let State::InDoubt { .. } = change.state {
+                    let number = change.request.number;
+                    return no(format!("change {number} is in doubt: resolve it first"));
+                }
                 if change.state.is_open() {
                     let number = change.request.number;
                     return no(format!("change {number} is open: withdraw it first"));
@@ -312,14 +316,16 @@ fn step(rows: &Rows<'_>, from: u64, until: u64) -> Result<Found, StoreError> {
     Ok(Found { texts, next: last + 1 })
 }
 
-/// Whether somebody may still need the words of this entry: its change is open, or can be restored.
+/// Whether somebody may still need the words of this entry: its change is open, in doubt, or can be
+/// restored.
 fn is_needed(rows: &Rows<'_>, leaf: &Leaf, restore_points: &Path) -> Result<bool, StoreError> {
     let Some(change) = change_of(rows, leaf)? else { return Ok(false) };
     let restorable = |change: &Change| match (&change.state, &change.restore_point) {
         (State::Executed(_), Some(point)) => restore_points.join(&point.folder).exists(),
         _ => false,
     };
-    Ok(change.state.is_open() || change.is_watched() || restorable(&change))
+    let in_doubt = matches!(change.state, State::InDoubt { .. });
+    Ok(change.state.is_open() || in_doubt || change.is_watched() || restorable(&change))
 }
 
 fn change_of(rows: &Rows<'_>, leaf: &Leaf) -> Result<Option<Change>, StoreError> {

@@ -234,7 +234,10 @@ impl Engine {
         let frozen = self.0.store.read(|rows| rows.frozen())?;
         match frozen.into_iter().find(|frozen| frozen.scope == scope) {
             Some(frozen) => self.0.freezer.freeze(scope, frozen.why),
-            None => self.0.freezer.thaw(&scope),
+            None => {
+                self.0.freezer.thaw(&scope);
+                self.prepare_again();
+            }
         }
         Ok(())
     }

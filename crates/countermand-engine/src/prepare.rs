@@ -16,6 +16,13 @@ use std::sync::{Arc, PoisonError};
 /// What failed is tried again so often.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// How it ended.
+enum Gathered {
+    Done,
+    /// A freeze came first.
+    Frozen(Box<Change>),
+}
+
 impl Engine {
     /// Gathers what a change still lacks and the engine itself can show; one at a time a change.
     pub(crate) fn prepare(&self, number: ChangeNumber) {
@@ -33,11 +40,19 @@ impl Engine {
             // What is half gathered at a stop is gathered again at the next start.
             let done = tokio::select! {
                 done = engine.gather_unless_frozen(number) => done,
-                _ = stopping.wait_for(|stop| *stop) => Ok(()),
+                _ = stopping.wait_for(|stop| *stop) => Ok(Gathered::Done),
             };
             engine.preparing().remove(&number);
-            if let Err(error) = done {
-                tracing::warn!(%number, %error, "evidence could not be gathered");
+            match done {
+                Ok(Gathered::Done) => {}
+                // What was thawed before this ended found it busy.
+                Ok(Gathered::Frozen(change)) if !engine.is_frozen_now(&change) => {
+                    engine.prepare(number);
+                }
+                Ok(Gathered::Frozen(_)) => {
+                    tracing::info!(%number, "evidence is not gathered while this is frozen");
+                }
+                Err(error) => tracing::warn!(%number, %error, "evidence could not be gathered"),
             }
             engine.moved();
         });
@@ -68,13 +83,16 @@ impl Engine {
     }
 
     /// Gathers until it is frozen; [`Engine::prepare_again`] begins anew.
-    async fn gather_unless_frozen(&self, number: ChangeNumber) -> Result<(), StoreError> {
+    async fn gather_unless_frozen(&self, number: ChangeNumber) -> Result<Gathered, StoreError> {
         let change = self.0.store.read(|rows| rows.change(number))?;
-        let gathered = self.halt_of(&change).unless(self.gather(number)).await;
-        gathered.unwrap_or_else(|why| {
-            tracing::info!(%number, why, "evidence is not gathered now");
-            Ok(())
-        })
+        match self.halt_of(&change).unless(self.gather(number)).await {
+            Ok(gathered) => gathered.map(|()| Gathered::Done),
+            Err(_) => Ok(Gathered::Frozen(Box::new(change))),
+        }
+    }
+
+    fn is_frozen_now(&self, change: &Change) -> bool {
+        self.is_frozen(&change.request.agent, &change.request.target).is_some()
     }
 
     /// Something was thawed: goes on with what a freeze has ended.

@@ -144,6 +144,7 @@ impl Engine {
                 Ok(Fate::Unknown) => Event::InDoubt {
                     why: "the target no longer knows whether it committed; a human must look"
                         .to_owned(),
+                    stale: false,
                 },
                 Ok(Fate::InProgress) | Err(_) => {
                     tokio::time::sleep(AGAIN).await;

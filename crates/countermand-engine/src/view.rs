@@ -320,7 +320,7 @@ pub(crate) fn words(recorded: &Recorded) -> String {
         Event::Executed { recovered: true, .. } => "found committed after an interruption".into(),
         Event::Executed { .. } => "executed".into(),
         Event::RolledBack { why, .. } => format!("rolled back: {why}"),
-        Event::InDoubt { why } => format!("in doubt: {why}"),
+        Event::InDoubt { why, .. } => format!("in doubt: {why}"),
         Event::Resolved { committed, human, reason, confirms, .. } => {
             let found = if *committed { "committed" } else { "not committed" };
             let alone = if *confirms { ", its sponsor; nobody else has looked" } else { "" };

@@ -477,6 +477,22 @@ mod tests {
         assert!(check(&text, &"bob".parse().unwrap(), &approve, Some(&other_body)).is_err());
     }
 
+    #[test]
+    fn what_is_said_of_a_doubt_is_signed_and_nothing_else() {
+        let change = sample();
+        let number = change.line.number;
+        let why = || "seen with psql".to_owned();
+        let asked = PrepareAct::Resolve { change: number, committed: true, reason: why() };
+        let says = |change, committed, reason| {
+            let act = Act::Resolve { change, committed, reason };
+            checked(&Statement { act, ..statement(&sample(), "bob") }, &asked)
+        };
+        assert!(says(number, true, why()).is_ok());
+        assert!(says(number, false, why()).is_err());
+        assert!(says(ChangeNumber(8), true, why()).is_err());
+        assert!(says(number, true, "seen".to_owned()).is_err());
+    }
+
     fn nightly() -> ChangeView {
         let sql = "DELETE FROM billing.invoices WHERE day < '2026-01-01'";
         let unit =

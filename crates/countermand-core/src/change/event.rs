@@ -233,6 +233,10 @@ pub enum Event {
     InDoubt {
         /// In words.
         why: String,
+        /// What is known of it is older than the doubt: other attempts may have followed, and nothing
+        /// of this one counts.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stale: bool,
     },
     /// A human has looked at what nobody knew the end of, and signed what they found.
     Resolved {

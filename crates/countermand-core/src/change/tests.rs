@@ -261,7 +261,7 @@ fn event_of(code: u8, change: &Change) -> Event {
             why: String::new(),
         },
         8 => Event::Rejected { human: human("bob"), reason: String::new(), key: String::new() },
-        9 => Event::InDoubt { why: String::new() },
+        9 => Event::InDoubt { why: String::new(), stale: false },
         10 => Event::Delivered { session: String::new() },
         11 => Event::Withdrawn { by: String::new() },
         12 => Event::Expired,
@@ -401,7 +401,7 @@ fn a_doubt_is_ended_by_a_peer_once() {
     let committing =
         Event::Committing { attempt: 1, measured: measured.clone(), restore_point, token };
     let change = step(change, 2, committing);
-    let change = step(change, 3, Event::InDoubt { why: "forgotten".into() });
+    let change = step(change, 3, Event::InDoubt { why: "forgotten".into(), stale: false });
     for (who, confirms) in [("alice", false), ("bob", true)] {
         assert!(refused(&change, resolved(who, true, confirms)), "{who}");
     }

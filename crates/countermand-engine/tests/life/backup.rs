@@ -79,6 +79,7 @@ async fn what_ran_when_the_copy_was_made_is_in_doubt_and_runs_no_more() {
     let show = Command::Show { change: ChangeNumber(number) };
     let Reply::Change(change) = engine.control(show, NOBODY).await else { panic!("no change") };
     assert_eq!((change.line.state.as_str(), change.executions), ("in doubt", 0));
+    assert!(change.restore_point.is_none(), "another attempt may have followed");
     assert_eq!(differences(&engine).await, Vec::<String>::new());
     assert!(engine.open_session("bot", "prod", "psql", "local").await.is_err());
     assert_eq!(prod.data.lock().unwrap().runs, 0);

@@ -59,7 +59,7 @@ async fn what_was_not_committed_has_failed_and_may_be_asked_for_again() {
     assert!(matches!(told, Reply::Done { .. }), "{told:?}");
     let change = world.show(number).await;
     assert_eq!((change.line.state.as_str(), change.executions), ("failed", 0));
-    assert!(change.restore_point.is_none());
+    assert!(change.restore_point.is_some(), "whoever looked can be wrong");
     let Admission::Refused(Refusal::Failed { why, .. }) = world.ask("billing").await else {
         panic!("its agent is told")
     };
@@ -113,6 +113,17 @@ async fn a_target_that_remembers_is_believed() {
     world.prod.data.lock().unwrap().forgot = false;
     let told = world.resolve("bob", number, false).await;
     assert!(refused(&told).contains("was committed: resolve it with --committed"), "{told:?}");
+    // One that cannot be asked is not spoken for, either way.
+    world.prod.data.lock().unwrap().is_down = true;
+    for committed in [true, false] {
+        let told = world.resolve("bob", number, committed).await;
+        assert!(refused(&told).contains("cannot be asked"), "{told:?}");
+    }
+    world.prod.data.lock().unwrap().is_down = false;
+    let committed = std::mem::take(&mut world.prod.data.lock().unwrap().committed);
+    let told = world.resolve("bob", number, true).await;
+    assert!(refused(&told).contains("was rolled back"), "{told:?}");
+    world.prod.data.lock().unwrap().committed = committed;
     let told = world.resolve("bob", number, true).await;
     assert!(matches!(told, Reply::Done { .. }), "{told:?}");
 }

@@ -272,6 +272,9 @@ impl Target for Memory {
         if data.forgot {
             return Ok(Fate::Unknown);
         }
+        if data.is_down {
+            return Err(TargetError::Local("nobody answers".to_owned()));
+        }
         let committed = data.committed.contains(&token.transaction);
         Ok(if committed { Fate::Committed } else { Fate::RolledBack })
     }

@@ -167,6 +167,11 @@ impl Serving {
         panic!("{words:?} is not in {}", self.said.lock().unwrap());
     }
 
+    /// All that it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
     /// Asks it to stop, and gives its exit code.
     pub(crate) fn stop(mut self) -> i32 {
         let mut child = self.child.take().unwrap();

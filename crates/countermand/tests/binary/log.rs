@@ -47,8 +47,14 @@ async fn it_has_a_line_for_what_is_held_and_decided_and_never_a_payload() {
     let frozen = serving.says(&[" frozen ", "agent bot"]);
     assert_eq!(installation.sign("bob", &["thaw", "agent", "bot"]).code, 0);
     let thawed = serving.says(&[" thawed ", "agent bot"]);
-    for line in [line, decided, frozen, thawed] {
-        assert!(!line.contains("of_") && !line.to_lowercase().contains("drop"), "{line}");
+    // Frozen with something open, whose evidence is not gathered then.
+    let held = psql_as(server.tools(), &login, "DROP TABLE invoices CASCADE -- of_somebody").await;
+    assert!(held.unwrap().stderr.contains("held as change 2"));
+    assert_eq!(installation.run(&["freeze", "agent", "bot", "--reason", "of_all"]).code, 0);
+    let again = serving.says(&[" frozen ", "agent bot"]);
+    for line in [line, decided, frozen, thawed, again] {
+        assert!(!line.to_lowercase().contains("drop"), "{line}");
     }
+    assert!(!serving.log().contains("of_"), "{}", serving.log());
     assert_eq!(serving.stop(), 0);
 }

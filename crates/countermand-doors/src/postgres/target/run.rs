@@ -7,6 +7,7 @@ use super::client::{Client, ClientError};
 use super::measure::{self, Catalogue, Counters, Deviation};
 use super::reads;
 use super::save::{self, SaveError, Saving, Subject};
+use super::saved::Sealed;
 use super::steps::{self, Step};
 use super::survey::{self, Depth, Survey};
 use super::{PostgresTarget, preview};
@@ -59,7 +60,7 @@ pub(super) struct Executed {
 pub(super) struct Waiting {
     executed: Executed,
     /// The restore point, where one was asked for.
-    pub(super) restore_point: Option<RestorePoint>,
+    pub(super) saved: Option<Sealed>,
     /// What proves after a crash whether the commit happened.
     pub(super) token: CommitToken,
 }
@@ -71,7 +72,7 @@ pub(super) async fn run(target: &PostgresTarget, run: Run) -> Result<Waiting, Ab
     if let Err(exceeded) = run.ceiling.admits(&executed.measured) {
         return Err(abort(Abort::CeilingExceeded, exceeded));
     }
-    let restore_point = match executed.saving.take() {
+    let saved = match executed.saving.take() {
         Some(saving) => Some(sealed(saving).await?),
         None => None,
     };
@@ -82,19 +83,24 @@ pub(super) async fn run(target: &PostgresTarget, run: Run) -> Result<Waiting, Ab
         fingerprint: run.identity.fingerprint,
         transaction: transaction.unwrap_or_default(),
     };
-    Ok(Waiting { executed, restore_point, token })
+    Ok(Waiting { executed, saved, token })
 }
 
-async fn sealed(saving: Saving) -> Result<RestorePoint, Aborted> {
+async fn sealed(saving: Saving) -> Result<Sealed, Aborted> {
     let sealed = tokio::task::spawn_blocking(move || saving.seal()).await;
     sealed.unwrap_or(Err(SaveError::GivenUp)).map_err(unsaved)
 }
 
 impl Waiting {
+    /// What it can be taken back from.
+    pub(super) fn restore_point(&self) -> Option<RestorePoint> {
+        self.saved.as_ref().map(|saved| saved.point.clone())
+    }
+
     /// As the engine takes it.
     pub(super) fn into_ran(self) -> Ran {
-        let (measured, restore_point) =
-            (self.executed.measured.clone(), self.restore_point.clone());
+        let restore_point = self.restore_point();
+        let measured = self.executed.measured.clone();
         let token = self.token.clone();
         let finish = Box::new(move |verdict: Verdict| {
             let commit = match verdict {
@@ -119,12 +125,20 @@ impl Waiting {
     }
 
     async fn commit(mut self) -> Ended {
+        if let Some(saved) = &mut self.saved {
+            saved.keep();
+        }
         match self.executed.client.batch("COMMIT").await {
             Ok(tag) if tag == "COMMIT" => Ended::Committed(Outcome {
                 said: self.executed.said,
                 measured: self.executed.measured,
             }),
-            Ok(tag) => Ended::RolledBack(format!("the server answered {tag} to COMMIT")),
+            Ok(tag) => {
+                if let Some(saved) = &mut self.saved {
+                    saved.forget();
+                }
+                Ended::RolledBack(format!("the server answered {tag} to COMMIT"))
+            }
             Err(error) => unfinished(error),
         }
     }

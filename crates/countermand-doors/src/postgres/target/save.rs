@@ -5,7 +5,7 @@ use super::catalog::{self, Address, CONSTRAINT, DEFAULT, Table};
 use super::client::{Client, ClientError};
 use super::programs::{self, ProgramError};
 use super::saved::{
-    Folder, LostObject, Manifest, SavedError, SavedRows, SavedSequence, difference,
+    Folder, LostObject, Manifest, SavedError, SavedRows, SavedSequence, Sealed, difference,
 };
 use super::survey::Survey;
 use crate::postgres::quoting::quoted;
@@ -210,10 +210,10 @@ impl Saving {
     }
 
     /// The finished restore point.
-    pub(super) fn seal(self) -> Result<RestorePoint, SaveError> {
-        let mut point = self.folder.seal(&self.manifest)?;
-        point.millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(point)
+    pub(super) fn seal(self) -> Result<Sealed, SaveError> {
+        let mut sealed = self.folder.seal(&self.manifest)?;
+        sealed.point.millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(sealed)
     }
 
     /// What it showed, once: the rows are deleted again, so that copies of production do not lie
@@ -230,7 +230,9 @@ impl Saving {
         for name in rows {
             self.folder.remove(&name)?;
         }
-        self.seal()
+        let mut sealed = self.seal()?;
+        sealed.keep();
+        Ok(sealed.point.clone())
     }
 }
 

@@ -114,6 +114,26 @@ pub(super) enum SavedError {
     Unusable { path: PathBuf, why: String },
 }
 
+/// A finished restore point of a run that is not committed. Dropped before it is kept, it is removed
+/// like an unfinished one.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) point: RestorePoint,
+    folder: Folder,
+}
+
+impl Sealed {
+    /// The run may be committed from now on.
+    pub(super) fn keep(&mut self) {
+        self.folder.unsealed = false;
+    }
+
+    /// It certainly was not.
+    pub(super) fn forget(&mut self) {
+        self.folder.unsealed = true;
+    }
+}
+
 /// The folder of a restore point that is being made. Dropped before it is sealed, it is removed:
 /// rows of production do not lie about for nothing.
 #[derive(Debug)]
@@ -176,7 +196,7 @@ impl Folder {
     }
 
     /// Writes the manifest: from here on it is a restore point, also after a crash.
-    pub(super) fn seal(mut self, manifest: &Manifest) -> Result<RestorePoint, SavedError> {
+    pub(super) fn seal(self, manifest: &Manifest) -> Result<Sealed, SavedError> {
         let bytes = canonical(manifest);
         let (draft, path) = (self.at("manifest.draft"), self.at(MANIFEST));
         let mut file = self.file("manifest.draft")?;
@@ -187,15 +207,15 @@ impl Folder {
             let synced = File::open(directory).and_then(|file| file.sync_all());
             synced.map_err(io("sync", directory))?;
         }
-        self.unsealed = false;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(RestorePoint {
+        let point = RestorePoint {
             folder: name,
             manifest: Digest::of_bytes(&bytes),
             tables: manifest.tables.iter().filter_map(|table| contents(manifest, table)).collect(),
             bytes: manifest.files.values().map(|file| file.bytes).sum(),
             millis: 0,
-        })
+        };
+        Ok(Sealed { point, folder: self })
     }
 }
 

@@ -135,7 +135,7 @@ impl Site {
     /// Previews, runs and commits.
     async fn change(&self, sql: &str, folder: &str) -> RestorePoint {
         let waiting = self.run(sql, folder).await.unwrap();
-        let (token, point) = (waiting.token.clone(), waiting.restore_point.clone());
+        let (token, point) = (waiting.token.clone(), waiting.restore_point());
         let ended = waiting.settle(commit(&token)).await;
         assert!(matches!(ended, Ended::Committed(_)), "{ended:?}");
         point.expect("a restore point")

@@ -18,13 +18,15 @@ async fn a_drop_runs_is_measured_and_commits_only_with_its_own_permit() {
     let waiting = site.run("DROP SCHEMA shop CASCADE", "a").await.unwrap();
     let measured: Vec<_> = waiting.measured().iter().map(|(t, n)| (t.as_str(), *n)).collect();
     assert_eq!(measured, ALL);
-    let point = waiting.restore_point.clone().unwrap();
+    let point = waiting.restore_point().unwrap();
     assert_eq!(point.tables["shop.orders"].rows, 1000);
     let token = waiting.token.clone();
     assert_eq!(site.target.fate(&token).await.unwrap(), Fate::InProgress);
     let other = CommitToken { transaction: "3".to_owned(), ..token.clone() };
+    assert!(site.folder("a").exists());
     let ended = waiting.settle(commit(&other)).await;
     assert!(matches!(ended, Ended::RolledBack(_)), "{ended:?}");
+    assert!(!site.folder("a").exists(), "rows of production were left behind");
     assert_eq!(site.target.fate(&token).await.unwrap(), Fate::RolledBack);
     assert_eq!(site.psql("SELECT count(*) FROM shop.orders").await, "1000");
 
@@ -33,6 +35,7 @@ async fn a_drop_runs_is_measured_and_commits_only_with_its_own_permit() {
     let ended = waiting.settle(commit(&token)).await;
     let Ended::Committed(outcome) = ended else { panic!("{ended:?}") };
     assert_eq!(outcome.said, ["DROP SCHEMA"]);
+    assert!(site.folder("b").exists());
     assert_eq!(site.target.fate(&token).await.unwrap(), Fate::Committed);
     let elsewhere = CommitToken { fingerprint: "another".to_owned(), ..token };
     assert_eq!(site.target.fate(&elsewhere).await.unwrap(), Fate::Unknown);
@@ -168,10 +171,12 @@ async fn a_lost_connection_is_an_interruption_before_and_a_question_after() {
     assert_eq!(site.psql(kill).await, "t");
     let ended = waiting.settle(commit(&token)).await;
     assert!(matches!(ended, Ended::Unknown(_)), "{ended:?}");
+    assert!(site.folder("b").exists(), "it may be all there is");
     assert_eq!(site.target.fate(&token).await.unwrap(), Fate::RolledBack);
     let waiting = site.run("TRUNCATE shop.t", "c").await.unwrap();
     let token = waiting.token.clone();
     drop(waiting);
+    assert!(!site.folder("c").exists(), "rows of production were left behind");
     // The server notices the closed connection in its own time; nothing is committed meanwhile.
     while site.target.fate(&token).await.unwrap() == Fate::InProgress {}
     assert_eq!(site.target.fate(&token).await.unwrap(), Fate::RolledBack);
@@ -242,7 +247,7 @@ async fn a_table_that_is_written_anew_keeps_its_rows() {
     let sql = "ALTER TABLE shop.odd ALTER COLUMN empty TYPE jsonb";
     let waiting = site.run(sql, "b").await.unwrap();
     assert_eq!(waiting.measured()["shop.odd"], 5);
-    assert!(waiting.restore_point.is_none());
+    assert!(waiting.restore_point().is_none());
 }
 
 #[tokio::test]

@@ -46,9 +46,9 @@ async fn no_row_is_lost_or_doubled_while_others_write() {
                 interrupted += 1;
                 continue;
             };
-            let before = waiting.restore_point.clone().unwrap().tables["shop.t"].rows;
+            let before = waiting.restore_point().unwrap().tables["shop.t"].rows;
             assert_eq!(waiting.measured().get("shop.t").copied().unwrap_or(0), before);
-            let (token, point) = (waiting.token.clone(), waiting.restore_point.clone().unwrap());
+            let (token, point) = (waiting.token.clone(), waiting.restore_point().unwrap());
             let ended = waiting.settle(commit(&token)).await;
             assert!(matches!(ended, Ended::Committed(_)), "{ended:?}");
             let restored = site.restore(&point, false).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_thousand_rows_a_second_outlive_a_hundred_drops() {
             // How many rows there are by then is not what this is about.
             permit.ceiling.rows.get_mut("shop.t").unwrap().limit = u64::MAX;
             let Ok(waiting) = super::super::run::run(&site.target, permit).await else { continue };
-            let rows = waiting.restore_point.clone().unwrap().tables["shop.t"].rows;
+            let rows = waiting.restore_point().unwrap().tables["shop.t"].rows;
             let token = waiting.token.clone();
             let ended = waiting.settle(commit(&token)).await;
             assert!(matches!(ended, Ended::Committed(_)), "{ended:?}");
