@@ -119,7 +119,8 @@
     const { act, signer, subject } = JSON.parse(text);
     const number = data.number ?? data.change;
     const about = subject.change ?? subject.number ?? subject.what;
-    return act === data.act && signer === data.human && String(about) === (number ?? data.what);
+    const found = act === "resolve" ? (subject.committed ? "resolve_committed" : "resolve_rolled_back") : act;
+    return found === data.act && signer === data.human && String(about) === (number ?? data.what);
   };
 
   const dialog = document.getElementById("sign");
@@ -128,7 +129,8 @@
   const ask = (form, toSign) => new Promise((resolve) => {
     const { statement, said, type_back: typeBack, options } = toSign;
     shown("title").textContent = form.dataset.words;
-    shown("raw").textContent = statement;
+    // What nobody would see is written as JSON writes it: the same text.
+    shown("raw").textContent = statement.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
     shown("said").replaceChildren(...said.flatMap(([name, words]) => {
       const [term, description] = [document.createElement("dt"), document.createElement("dd")];
       term.textContent = name;

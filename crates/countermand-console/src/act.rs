@@ -35,6 +35,8 @@ enum Wanted {
     Approve { change: ChangeNumber, seat: Option<GroupName>, seen: Digest },
     Adopt { change: ChangeNumber, seen: Digest },
     Restore { change: ChangeNumber },
+    ResolveCommitted { change: ChangeNumber, reason: String },
+    ResolveRolledBack { change: ChangeNumber, reason: String },
     Thaw { what: Scope },
     ApproveConfiguration { number: u64, seen: Digest },
 }
@@ -51,6 +53,12 @@ impl Wanted {
             }
             Wanted::Adopt { change, seen } => (PrepareAct::Adopt { change }, Some(seen)),
             Wanted::Restore { change } => (PrepareAct::Restore { change, overwrite: false }, None),
+            Wanted::ResolveCommitted { change, reason } => {
+                (PrepareAct::Resolve { change, committed: true, reason: reasoned(reason)? }, None)
+            }
+            Wanted::ResolveRolledBack { change, reason } => {
+                (PrepareAct::Resolve { change, committed: false, reason: reasoned(reason)? }, None)
+            }
             Wanted::Thaw { what } => (PrepareAct::Thaw { what }, None),
             Wanted::ApproveConfiguration { number, seen } => {
                 (PrepareAct::ApproveConfiguration { number }, Some(seen))
@@ -92,7 +100,7 @@ pub(crate) async fn prepare(
     let prepared = signer.prepare(act).await?;
     let now = match &prepared.statement.act {
         Act::Approve(subject) | Act::Adopt(subject) | Act::Reject { subject, .. } => {
-            Some(said::seen(&subject.identity, &subject.ceiling, &subject.reversibility))
+            Some(said::seen(subject))
         }
         Act::ApproveConfiguration { subject, .. } => Some(subject.digest),
         _ => None,

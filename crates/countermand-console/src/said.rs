@@ -2,15 +2,13 @@
 
 use crate::text::{Text, count};
 use countermand_core::digest::Digest;
-use countermand_core::preview::{Ceiling, Identity};
-use countermand_core::radius::Reversibility;
 use countermand_core::statement::{Act, ConfigurationSubject, ReviewSubject, Statement};
 use countermand_engine::control::ChangeView;
 use countermand_engine::target::RestorePlan;
 
-/// What tells what a page showed of a change, of all that is signed of it, from anything else.
-pub(crate) fn seen(identity: &Identity, ceiling: &Ceiling, way_back: &Reversibility) -> Digest {
-    Digest::of(&(identity, ceiling, way_back))
+/// What a page that showed this change calls all that is signed of it. The seat is the signer's.
+pub(crate) fn seen(subject: &ReviewSubject) -> Digest {
+    Digest::of(&ReviewSubject { seat: None, ..subject.clone() })
 }
 
 /// The statement in words: names and what they are.
@@ -21,6 +19,14 @@ pub(crate) fn in_words(
     let mut said = Vec::new();
     let mut say = |name, words: String| said.push((name, Text::of(words).to_string()));
     match &statement.act {
+        // Only alone in an installation: anywhere else it is refused.
+        Act::Approve(subject) if subject.sponsor == statement.signer => {
+            say(
+                "you confirm",
+                format!("change {}: it runs, once, and no peer looked", subject.change),
+            );
+            of_change(&mut say, subject, change);
+        }
         Act::Approve(subject) => {
             say("you approve", format!("change {}: it runs, once", subject.change));
             of_change(&mut say, subject, change);
@@ -39,6 +45,11 @@ pub(crate) fn in_words(
             let stays = "what changed since stays, and nothing is taken back then";
             let goes = "also what changed since is overwritten";
             say("over others", if *overwrite { goes } else { stays }.to_owned());
+        }
+        Act::Resolve { change, committed, reason } => {
+            let found = if *committed { "was committed" } else { "was not committed" };
+            say("you resolve", format!("change {change}: you looked, and it {found}"));
+            say("because", reason.clone());
         }
         Act::Thaw { what } => say("you let run again", what.clone()),
         Act::ApproveConfiguration { number, editor, subject } => {
@@ -99,7 +110,7 @@ fn of_change(
     }
     say("way back", subject.reversibility.to_string());
     say("payload", subject.identity.payload.to_string());
-    say("identity", Digest::of(&subject.identity).to_string());
+    say("all of it", seen(subject).to_string());
 }
 
 fn of_configuration(say: &mut impl FnMut(&'static str, String), subject: &ConfigurationSubject) {

@@ -6,7 +6,6 @@ use crate::picture;
 use crate::problem::Trouble;
 use crate::radius::{self, Row};
 use crate::reader::Reader;
-use crate::said;
 use crate::text::{Listing, Markup, Text, When, count, digits, length, listing};
 use askama::Template;
 use axum::extract::Path;
@@ -94,9 +93,8 @@ struct Page {
     said: Text,
     payload: Listing,
     kind: Text,
+    /// Of all that is signed: what a statement is compared with before it is shown to be signed.
     subject: String,
-    /// What a statement is compared with before it is shown to be signed.
-    seen: String,
     digest: String,
     /// Verb, effect and object of everything it does.
     does: Vec<Text>,
@@ -186,7 +184,6 @@ fn build(
         payload: listing(&change.payload),
         kind: Text::of(&change.kind),
         subject: change.subject.to_string(),
-        seen: said::seen(&preview.identity, &preview.ceiling, &preview.reversibility).to_string(),
         digest: preview.identity.payload.to_string(),
         does: Text::each(explanation.does.iter().take(DOES)),
         rows: count(preview.radius.rows(), "row"),
@@ -210,7 +207,7 @@ fn build(
         starts_by_itself: change.starts_by_itself,
         waits: kept || line.state == "held",
         forbidden_now: change.forbidden_now && (kept || line.state == "held"),
-        acts: acts(line, change.cools_until.is_some(), change.forbidden_now),
+        acts: acts(line, change.forbidden_now, change.cools_until.is_some()),
         not_you: not_you(line, explanation, reader),
         ended: change.ended.as_ref().map(Text::of),
         outcome: outcome(change),
@@ -286,11 +283,17 @@ fn ways(explanation: &Explanation, reader: &str) -> Vec<Vec<Step>> {
 }
 
 /// What can be done, in the order in which it should come to mind: what stops first.
-fn acts(line: &ChangeLine, cools: bool, forbidden_now: bool) -> Vec<Act> {
+fn acts(line: &ChangeLine, forbidden_now: bool, cools: bool) -> Vec<Act> {
     let number = line.number;
     let act = |words, command, here| Act { words, command, here };
     let signed = |act, why, danger| {
-        Some(Here { act, stops: false, compares: act != "restore", why, danger })
+        Some(Here {
+            act,
+            stops: false,
+            compares: matches!(act, "reject" | "approve" | "adopt"),
+            why,
+            danger,
+        })
     };
     let stops = |act, why| Some(Here { act, stops: true, compares: false, why, danger: false });
     let reject = || {
@@ -309,6 +312,10 @@ fn acts(line: &ChangeLine, cools: bool, forbidden_now: bool) -> Vec<Act> {
         let command = format!("countermand adopt {number} --key KEY");
         act(words, command, signed("adopt", false, true))
     };
+    let resolve = |words, found, here| {
+        let command = format!("countermand resolve {number} --{found} --reason \"…\" --key KEY");
+        act(words, command, signed(here, true, true))
+    };
     match line.state.as_str() {
         "held" => {
             let approve = format!("countermand approve {number} --key KEY");
@@ -318,14 +325,10 @@ fn acts(line: &ChangeLine, cools: bool, forbidden_now: bool) -> Vec<Act> {
         }
         "forbidden" => vec![reject(), adopt("Adopt")],
         "unsigned" => vec![withdraw(), adopt("Sign")],
-        "in doubt" => {
-            let resolve =
-                |found| format!("countermand resolve {number} --{found} --reason \"…\" --key KEY");
-            vec![
-                act("You looked, and it was not committed", resolve("rolled-back"), None),
-                act("You looked, and it was committed", resolve("committed"), None),
-            ]
-        }
+        "in doubt" => vec![
+            resolve("You looked, and it was not committed", "rolled-back", "resolve_rolled_back"),
+            resolve("You looked, and it was committed", "committed", "resolve_committed"),
+        ],
         "executed" => vec![
             act(
                 "See what taking it back does",

@@ -136,9 +136,8 @@ async fn a_passkey_is_made_enrolled_and_approves_what_its_human_read() {
     bob.page.click("form[data-act=approve] button").await;
     bob.page.until("document.getElementById('sign').open").await;
     let shown = bob.page.text("#sign-said").await;
-    let identity = bob.change(number).await.subject.to_string();
-    for words in
-        ["it runs, once", "destroy schema billing", "1,100 rows of billing.costs", &identity]
+    let signed = bob.change(number).await.subject.to_string();
+    for words in ["it runs, once", "destroy schema billing", "1,100 rows of billing.costs", &signed]
     {
         assert!(shown.contains(words), "{words} is not in {shown}");
     }

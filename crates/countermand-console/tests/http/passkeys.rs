@@ -3,7 +3,7 @@
 use crate::client::{Answer, Served};
 use crate::soft_passkey::{PRESENT, SoftPasskey};
 use crate::world::{self, World, configuration_of};
-use countermand_engine::control::ChangeView;
+use countermand_engine::control::{ChangeView, PrepareAct};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -84,10 +84,10 @@ impl Browser<'_> {
     }
 
     async fn enter(&self) -> Answer {
-        let asked = json_of(&self.post("/api/v1/login/ask", &Value::Null).await);
+        let asked = json_of(&self.post("/enter/passkey", &Value::Null).await);
         let text = asked["text"].as_str().unwrap();
         let proof = json!({ "text": text, "credential": self.passkey.get(text) });
-        self.post("/api/v1/login/proof", &proof).await
+        self.post("/enter/proof", &proof).await
     }
 
     /// What the page of a change says that it shows.
@@ -154,8 +154,8 @@ async fn a_held_change_is_read_approved_with_a_passkey_and_executed() {
     let seen = bob.seen(number).await;
     let prepared = bob.prepared(&json!({ "act": "approve", "change": number, "seen": seen })).await;
     let said = prepared["said"].to_string();
-    let identity = state(&served, number).await.subject.to_string();
-    for words in ["it runs, once", "bot, for alice", "1,100 rows of billing.costs", &identity] {
+    let signed = state(&served, number).await.subject.to_string();
+    for words in ["it runs, once", "bot, for alice", "1,100 rows of billing.costs", &signed] {
         assert!(said.contains(words), "{words} is not in {said}");
     }
     assert_eq!(
@@ -370,27 +370,27 @@ async fn a_body_without_end_is_not_read() {
 #[tokio::test]
 async fn a_passkey_lets_its_human_in_once_for_each_challenge() {
     let served = served(&["bob"]).await;
-    let asked = json_of(&served.post("/api/v1/login/ask", "", &Value::Null).await);
+    let asked = json_of(&served.post("/enter/passkey", "", &Value::Null).await);
     assert_eq!(asked["options"]["allowCredentials"], json!([]), "a stranger learns nothing");
     let text = asked["text"].as_str().unwrap();
     let proof = |passkey: &SoftPasskey| json!({ "text": text, "credential": passkey.get(text) });
-    let stranger = served.post("/api/v1/login/proof", "", &proof(&of("mallory"))).await;
+    let stranger = served.post("/enter/proof", "", &proof(&of("mallory"))).await;
     assert_eq!((stranger.status, stranger.header("set-cookie")), (401, None), "{stranger:?}");
     let touched = of("bob").lying(|scene| scene.flags = PRESENT, proof);
-    assert_eq!(served.post("/api/v1/login/proof", "", &touched).await.status, 401);
+    assert_eq!(served.post("/enter/proof", "", &touched).await.status, 401);
     let agents = |scene: &mut crate::soft_passkey::Scene| {
         scene.origin = "http://localhost:3000".to_owned();
     };
     let elsewhere = of("bob").lying(agents, proof);
-    assert_eq!(served.post("/api/v1/login/proof", "", &elsewhere).await.status, 401);
+    assert_eq!(served.post("/enter/proof", "", &elsewhere).await.status, 401);
     let good = proof(&of("bob"));
-    let entered = served.post("/api/v1/login/proof", "", &good).await;
+    let entered = served.post("/enter/proof", "", &good).await;
     assert_eq!(entered.status, 200, "{entered:?}");
     let cookie = entered.header("set-cookie").unwrap();
     for attribute in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=3600"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
-    assert_eq!(served.post("/api/v1/login/proof", "", &good).await.status, 401, "once");
+    assert_eq!(served.post("/enter/proof", "", &good).await.status, 401, "once");
     let bob = served.signer("bob").await;
     served.world.clock.advance(SignedDuration::from_secs(3600));
     let freeze = json!({ "act": "freeze", "reason": "drill" });
@@ -402,9 +402,9 @@ async fn who_guesses_with_passkeys_is_told_to_wait_and_keeps_nobody_out() {
     let served = served(&["bob"]).await;
     let guess = json!({ "text": "guess", "credential": of("bob").get("guess") });
     for _ in 0..10 {
-        assert_eq!(served.post("/api/v1/login/proof", "", &guess).await.status, 401);
+        assert_eq!(served.post("/enter/proof", "", &guess).await.status, 401);
     }
-    assert_eq!(served.post("/api/v1/login/proof", "", &guess).await.status, 429);
+    assert_eq!(served.post("/enter/proof", "", &guess).await.status, 429);
     served.signer("bob").await;
 }
 
@@ -444,4 +444,58 @@ async fn at_an_address_without_a_name_there_are_no_passkeys() {
          Origin: http://127.0.0.1:6480\r\nCookie: {cookie}"
     );
     assert_eq!(served.send(&head, "").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_doubt_is_ended_by_a_reviewers_signature_and_what_shows_it() {
+    let served = served(&["bob"]).await;
+    let number = waiting(&served, "billing").await;
+    {
+        let mut data = served.world.prod.data.lock().unwrap();
+        (data.lose_answer, data.forgot) = (true, true);
+    }
+    served.world.approve("carol", number).await;
+    served.world.cool();
+    served.world.until(number, |change| change.line.state == "in doubt").await;
+    let bob = served.signer("bob").await;
+    let page = bob.page(&format!("/changes/{number}")).await;
+    assert!(page.contains("data-act=\"resolve_committed\""), "{page}");
+    let wanted =
+        |reason: &str| json!({ "act": "resolve_committed", "change": number, "reason": reason });
+    assert_eq!(bob.post("/api/v1/prepare", &wanted("")).await.status, 400);
+    let prepared = bob.prepared(&wanted("seen with psql")).await;
+    assert!(prepared["said"].to_string().contains("you looked, and it was committed"));
+    assert_eq!(bob.submit(&prepared["statement"]).await.status, 200);
+    assert_eq!(state(&served, number).await.line.state, "executed");
+}
+
+#[tokio::test]
+async fn a_configuration_is_stopped_or_approved_by_another_who_saw_it() {
+    let served = served(&["alice", "bob"]).await;
+    let mut wanted = world::installation(served.world.folder.path());
+    for person in ["alice", "bob", "carol"] {
+        let human = wanted.humans.get_mut(&person.parse().unwrap()).unwrap();
+        human.keys.push(of(person).line().parse().unwrap());
+    }
+    let configuration = Box::new(configuration_of(&wanted));
+    let propose = || PrepareAct::ProposeConfiguration { configuration: configuration.clone() };
+    served.world.sign("alice", propose()).await;
+    let (alice, bob) = (served.signer("alice").await, served.signer("bob").await);
+    let page = alice.page("/status").await;
+    assert!(page.contains("another human approves it") && page.contains("stop_configuration"));
+    assert!(!page.contains("data-act=\"approve_configuration\""));
+    let stop = json!({ "act": "stop_configuration", "number": 2, "reason": "not today" });
+    assert_eq!(bob.post("/api/v1/stop", &stop).await.status, 200);
+    served.world.sign("alice", propose()).await;
+    let page = bob.page("/status").await;
+    let seen = page.split_once("data-seen=\"").unwrap().1.split_once('"').unwrap().0;
+    let approve = |seen: &str| json!({ "act": "approve_configuration", "number": 3, "seen": seen });
+    let other = "0".repeat(64);
+    refused(&bob.post("/api/v1/prepare", &approve(&other)).await, "no longer what this page shows");
+    refused(&alice.post("/api/v1/prepare", &approve(seen)).await, "wrote configuration 3");
+    let prepared = bob.prepared(&approve(seen)).await;
+    let said = prepared["said"].to_string();
+    assert!(said.contains("loosens: `people.carol.keys`") && said.contains("passkey"), "{said}");
+    assert_eq!(prepared["type_back"], "3 1");
+    assert_eq!(bob.submit(&prepared["statement"]).await.status, 200);
 }

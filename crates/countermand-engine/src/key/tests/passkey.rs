@@ -5,6 +5,7 @@
 mod soft_passkey;
 
 use super::*;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use soft_passkey::{PRESENT, Scene, SoftPasskey, VERIFIED};
 
@@ -291,4 +292,36 @@ fn what_a_browser_made_becomes_a_line() {
     other_id["rawId"] = json!("AAAA");
     let other_id = Passkey::made(&origin, b"make one", &other_id.to_string());
     assert_eq!(other_id, Err(PasskeyFault::AuthenticatorData));
+}
+
+proptest! {
+    /// Whatever else it says: only the honest assertion is a signature.
+    #[test]
+    fn nothing_like_it_is_a_signature(at in 0usize..10_000, byte: u8, text in ".{0,200}") {
+        let passkey = SoftPasskey::eddsa(HERE, 7);
+        let keys = enrolled(&passkey);
+        let honest = passkey.sign(STATEMENT);
+        prop_assert!(check(&keys, &text).is_err());
+        let mut bytes = honest.clone().into_bytes();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let Ok(other) = String::from_utf8(bytes) else { return Ok(()) };
+        // What nobody signs, and nothing reads, may differ.
+        let means = |text: &str| serde_json::from_str::<Value>(text).ok().map(|said| {
+            ["id", "rawId", "type"].map(|name| said[name].clone()).into_iter()
+                .chain(["clientDataJSON", "authenticatorData", "signature"]
+                    .map(|name| said["response"][name].clone()))
+                .collect::<Vec<_>>()
+        });
+        if means(&other) != means(&honest) {
+            prop_assert!(check(&keys, &other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_read_that_would_be_written_otherwise(text in "passkey https://a\\.b [A-Za-z0-9_-]{0,120}") {
+        if let Ok(key) = text.parse::<Key>() {
+            prop_assert_eq!(key.line(), text);
+        }
+    }
 }
