@@ -52,6 +52,7 @@ pub(crate) async fn changes(
     params(("number" = u64, Path, description = "Which")),
     responses(
         (status = 200, description = "As `countermand changes show N --json`", body = Object),
+        Bad,
         Missing,
         Instead
     )
@@ -70,6 +71,7 @@ pub(crate) async fn change(
     params(("entry" = u64, Path, description = "Which")),
     responses(
         (status = 200, description = "What `countermand ledger check` takes", body = Object),
+        Bad,
         Missing,
         Refused,
         Instead

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LARGEST: u64 = 150_000;
 
 /// What is pictured, and how: light, dark, and on a phone.
-const PICTURES: [(&str, &str); 10] = [
+const PICTURES: [(&str, &str); 11] = [
     ("queue", "/"),
     ("decision", "/changes/1"),
     ("decision-dark", "/changes/1"),
@@ -18,6 +18,7 @@ const PICTURES: [(&str, &str); 10] = [
     ("agent", "/agents/bot"),
     ("targets", "/targets"),
     ("ledger", "/ledger"),
+    ("incident", "/incident?change=1"),
     ("ledger-dark", "/ledger"),
     ("status-phone", "/status"),
 ];

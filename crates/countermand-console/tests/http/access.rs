@@ -19,10 +19,20 @@ const OPEN: [&str; 8] = [
 /// What asks a browser for a passkey: it does nothing, and whoever reads may have it.
 const ASKS: [&str; 2] = ["/api/v1/login/ask", "/api/v1/passkeys/ask"];
 
-/// Every address, as the table in the source has it: one that is added is here too.
-fn addresses() -> Vec<(String, bool)> {
+/// The table of addresses in the source.
+fn routes() -> &'static str {
     let source = include_str!("../../src/route.rs");
-    let table = source.split_once("const ROUTES").unwrap().1.split_once("];").unwrap().0;
+    source.split_once("const ROUTES").unwrap().1.split_once("];").unwrap().0
+}
+
+/// Every address as the table has it: one that is added is here too.
+pub(crate) fn table() -> Vec<&'static str> {
+    routes().split('"').skip(1).step_by(2).collect()
+}
+
+/// Every address, filled in, and whether it is open to strangers.
+fn addresses() -> Vec<(String, bool)> {
+    let table = routes();
     let entries = table.split("\n    ").filter_map(|line| {
         let open = line.starts_with("open(");
         let makes = ["open(\"", "read(\"", "sign(\""];

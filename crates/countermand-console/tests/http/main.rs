@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 mod access;
+mod api;
 mod client;
 mod login;
 #[path = "../../../countermand-engine/tests/life/memory.rs"]

@@ -13,6 +13,7 @@ mod doctor;
 mod elsewhere;
 mod freeze;
 mod gateway;
+mod incident;
 mod ledger_files;
 mod ledger_keys;
 mod life;
