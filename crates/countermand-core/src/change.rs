@@ -570,16 +570,6 @@ impl Change {
     }
 }
 
-impl Approval {
-    /// Whether it is young enough to count at `now`, given at `given`.
-    pub fn is_fresh(&self, given: Timestamp, now: Timestamp) -> bool {
-        match &self.standing {
-            Some(standing) => now < standing.until,
-            None => now.duration_since(given) < APPROVAL_LIFETIME,
-        }
-    }
-}
-
 /// What policy weighs of a preview, where nobody adopted it.
 pub fn facts_of(preview: &Preview, partner: bool, solo: bool) -> Facts {
     let roots = preview.radius.roots().count();

@@ -116,6 +116,16 @@ pub struct Approval {
     pub standing: Option<Standing>,
 }
 
+impl Approval {
+    /// Whether it is young enough to count at `now`, given at `given`.
+    pub fn is_fresh(&self, given: Timestamp, now: Timestamp) -> bool {
+        match &self.standing {
+            Some(standing) => now < standing.until,
+            None => now.duration_since(given) < super::APPROVAL_LIFETIME,
+        }
+    }
+}
+
 /// A human's word that what was forbidden to an agent is their own change from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
