@@ -57,35 +57,35 @@ impl Modify for Session {
 pub(crate) enum Instead {
     /// Nobody is logged in.
     #[response(status = 401, content_type = "application/problem+json")]
-    Stranger(#[to_schema] Problem),
+    Stranger(Problem),
     /// The request names another server.
     #[response(status = 421, content_type = "application/problem+json")]
-    Misdirected(#[to_schema] Problem),
+    Misdirected(Problem),
     /// The gateway does not know, or its log says why.
     #[response(status = 500, content_type = "application/problem+json")]
-    Unexpected(#[to_schema] Problem),
+    Unexpected(Problem),
     /// It took too long.
     #[response(status = 503, content_type = "application/problem+json")]
-    Late(#[to_schema] Problem),
+    Late(Problem),
 }
 
 /// There is no such thing.
 #[derive(IntoResponses)]
 #[response(status = 404, content_type = "application/problem+json")]
 #[expect(dead_code, reason = "it describes an answer and is none")]
-pub(crate) struct Missing(#[to_schema] Problem);
+pub(crate) struct Missing(Problem);
 
 /// What the address asks for cannot be read.
 #[derive(IntoResponses)]
 #[response(status = 400, content_type = "application/problem+json")]
 #[expect(dead_code, reason = "it describes an answer and is none")]
-pub(crate) struct Bad(#[to_schema] Problem);
+pub(crate) struct Bad(Problem);
 
 /// It is refused, in words.
 #[derive(IntoResponses)]
 #[response(status = 409, content_type = "application/problem+json")]
 #[expect(dead_code, reason = "it describes an answer and is none")]
-pub(crate) struct Refused(#[to_schema] Problem);
+pub(crate) struct Refused(Problem);
 
 /// This document.
 #[utoipa::path(

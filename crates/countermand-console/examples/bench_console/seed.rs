@@ -18,7 +18,7 @@ struct Kept {
     leaf: Value,
 }
 
-/// Copies an executed change and an open one, and what flowed between them.
+/// Copies a change that ended and an open one, and what flowed between them.
 pub(crate) fn fill(store: &Path, done: u64, open: u64) {
     let mut connection = Connection::open(store).unwrap();
     let transaction = connection.transaction().unwrap();
@@ -77,11 +77,10 @@ fn copy(
     transaction.prepare_cached(sql).unwrap().execute(params![number, key, like]).unwrap();
     for kept in events {
         let (mut event, mut leaf) = (kept.event.clone(), kept.leaf.clone());
-        for request in [&mut event["request"], &mut leaf["body"]["event"]["request"]] {
-            if request.is_object() {
-                request["number"] = number.into();
-                request["key"] = key.clone().into();
-            }
+        let requests = [event.pointer_mut("/request"), leaf.pointer_mut("/body/event/request")];
+        for request in requests.into_iter().flatten() {
+            request["number"] = number.into();
+            request["key"] = key.clone().into();
         }
         leaf["body"]["change"] = number.into();
         leaf["at"] = at.into();
