@@ -10,7 +10,7 @@ use axum::response::Response;
 use countermand_core::name::AgentName;
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::IncidentWanted;
-use countermand_engine::incident::{Affected, Incident};
+use countermand_engine::incident::{Affected, Flowed, Incident};
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -119,7 +119,8 @@ struct Page {
     since: When,
     until: When,
     changes: Vec<Change>,
-    flowed: [String; 4],
+    /// Of a change alone nobody counts what flowed beside it.
+    flowed: Option<[String; 4]>,
     rows: Vec<Rows>,
     involved: Vec<(Text, Vec<Text>)>,
     timeline: Vec<Moment>,
@@ -166,7 +167,8 @@ fn build(frame: Frame, wanted: &Wanted, told: &Incident, now: Timestamp) -> Page
         since: When::seen_from(told.since, now),
         until: When::seen_from(told.until, now),
         changes: told.changes.iter().map(Change::of).collect(),
-        flowed: [flowed.read, flowed.written, flowed.undone, flowed.refused].map(digits),
+        flowed: (*flowed != Flowed::default())
+            .then(|| [flowed.read, flowed.written, flowed.undone, flowed.refused].map(digits)),
         rows: rows.collect(),
         involved: told.involved.iter().map(|(who, did)| (Text::of(who), Text::each(did))).collect(),
         timeline: moments.collect(),

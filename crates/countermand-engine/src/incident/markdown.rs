@@ -3,7 +3,7 @@
 //! Whatever somebody else wrote stands in a code span or a fenced block: there Markdown has no
 //! headings, links, images, mentions or HTML.
 
-use super::{Affected, Incident};
+use super::{Affected, Flowed, Incident};
 use countermand_core::visible;
 use std::fmt::Write as _;
 
@@ -63,6 +63,10 @@ impl Incident {
                 page,
                 "- {inserted} rows added, {updated} changed, {deleted} removed in {table} by writes within limits"
             );
+        }
+        // Of a change alone nobody counts what flowed beside it.
+        if *flowed == Flowed::default() {
+            return;
         }
         let _ = writeln!(
             page,

@@ -8,7 +8,7 @@ use crate::moment::Moment;
 use crate::show::{Page, Tone, escape};
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::{Command, IncidentWanted, Reply};
-use countermand_engine::incident::{Affected, Incident};
+use countermand_engine::incident::{Affected, Flowed, Incident};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::Write as _;
@@ -51,13 +51,16 @@ fn show(incident: &Incident) {
         put_change(&mut page, change);
     }
     let flowed = &incident.flowed;
-    page.field(
-        "flowed",
-        &format!(
-            "{} reads, {} writes; {} without effect, {} refused",
-            flowed.read, flowed.written, flowed.undone, flowed.refused
-        ),
-    );
+    // Of a change alone nobody counts what flowed beside it.
+    if *flowed != Flowed::default() {
+        page.field(
+            "flowed",
+            &format!(
+                "{} reads, {} writes; {} without effect, {} refused",
+                flowed.read, flowed.written, flowed.undone, flowed.refused
+            ),
+        );
+    }
     for (table, [inserted, updated, deleted]) in &flowed.rows {
         let rows = format!("{inserted} added, {updated} changed, {deleted} removed");
         page.field(&escape::line(table), &rows);
