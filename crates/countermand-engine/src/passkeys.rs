@@ -21,8 +21,8 @@ use std::sync::{Mutex, PoisonError};
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// Used texts that are remembered at a time: more humans do not log in within [`PATIENCE`].
 const MOST_USED: usize = 1000;
-/// Algorithms by COSE's numbers, the one that is wanted most first: EdDSA, ES256, RS256.
-const ALGORITHMS: [i32; 3] = [-8, -7, -257];
+/// Algorithms by COSE's numbers, the one that is wanted most first: ES256, RS256.
+const ALGORITHMS: [i32; 2] = [-7, -257];
 
 /// Makes passkeys and logs humans in with them.
 pub struct Passkeys {

@@ -28,6 +28,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("cedar_policy", &["crates/countermand-core/src/policy", "crates/countermand-prover/src"]),
     ("cedar_policy_symcc", &["crates/countermand-prover/src"]),
     ("rusqlite", &["crates/countermand-engine/src/store"]),
+    ("webauthn_rs_core", &["crates/countermand-engine/src/key/passkey"]),
 ];
 
 /// Which crates of ours each crate may depend on. Console and doors know neither each other nor

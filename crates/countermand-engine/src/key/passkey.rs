@@ -1,16 +1,20 @@
 //! A passkey: its line, and what a browser's assertion must be to count as its signature.
 //!
-//! WebAuthn's steps for verifying an assertion, of which nothing is left to choose: the challenge is
-//! the SHA-256 of the statement, so no state of any server is needed, and whoever has the line, the
-//! statement and the assertion verifies it again, years later. Counters are not kept: a statement is
-//! accepted once, and passkeys that are synchronized have none.
+//! `webauthn-rs-core` verifies; what stands here is stricter than it. The challenge is the SHA-256 of
+//! the statement, so no state of any server is needed, and whoever has the line, the statement and the
+//! assertion verifies it again, years later. Counters are not kept: a statement is accepted once, and
+//! passkeys that are synchronized have none.
+//!
+//! - `webauthn`: what the library is asked
+//! - `cose`: public keys, and their one form
 
 mod cose;
+mod webauthn;
 
 use super::{KeyError, Origin};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD as BASE64};
-use cose::CoseKey;
+use cose::PublicKey;
 use countermand_core::digest::Digest;
 use serde::Deserialize;
 use std::str::FromStr;
@@ -19,19 +23,27 @@ use std::str::FromStr;
 pub(super) const WORD: &str = "passkey";
 /// The form of what stands in the line.
 const VERSION: u8 = 1;
+/// The flag for "it may be kept on several devices", in the line as in what authenticators say.
+const BACKUP_ELIGIBLE: u8 = 0x08;
+/// What an authenticator says of a signature, in bytes: the RP id's digest, flags and a counter.
+/// Nothing more was asked for, so nothing more is expected behind it.
+const AUTHENTICATOR_DATA: usize = 32 + 1 + 4;
 /// The longest id that an authenticator gives a credential, in bytes.
 const LONGEST_ID: usize = 1023;
 
 /// A credential that a browser made for a human at one origin.
 ///
 /// In a configuration it is `passkey ORIGIN BASE64URL`, where what is encoded is a version (one
-/// byte, 1), the length of the credential's id (two bytes, the higher first), the id, and the public
-/// key as COSE has it in its one canonical form.
+/// byte, 1), flags (one byte: 8 where the key may be kept on several devices, else 0), the length of
+/// the credential's id (two bytes, the higher first), the id, and the public key as COSE has it in its
+/// one canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passkey {
     origin: Origin,
     id: Vec<u8>,
-    public: CoseKey,
+    /// Whether it may be kept on several devices. It was said when it was made, and does not change.
+    backup_eligible: bool,
+    public: PublicKey,
 }
 
 /// Why what a browser gave is no signature by a passkey, or no passkey.
@@ -71,14 +83,24 @@ pub enum PasskeyFault {
         "the authenticator did not verify who you are: it must ask for a PIN, a finger or a face"
     )]
     NotVerified,
+    /// It was bound to one device when it was made and is not now, or the other way round.
+    #[error(
+        "the authenticator says of copies of the passkey something else than when it was made: \
+         make a new one"
+    )]
+    Backup,
     /// The signature is another's, or over something else.
     #[error("the passkey's signature does not hold")]
     DoesNotHold,
     /// Its algorithm is none of ours.
-    #[error(
-        "passkeys of this authenticator cannot be verified: it has neither ES256, EdDSA nor RS256"
-    )]
+    #[error("passkeys of this authenticator cannot be verified: it has neither ES256 nor RS256")]
     Algorithm,
+    /// The authenticator says what it is, unasked, in a way that is not looked at or does not hold.
+    #[error(
+        "what the authenticator says of its make cannot be verified: make the passkey in another \
+         browser, or with another authenticator"
+    )]
+    Attestation,
 }
 
 impl Passkey {
@@ -94,32 +116,25 @@ impl Passkey {
 
     pub(super) fn line(&self) -> String {
         let length = u16::try_from(self.id.len()).unwrap_or(u16::MAX).to_be_bytes();
-        let public = self.public.to_bytes();
-        let bytes = [&[VERSION][..], &length, &self.id, &public].concat();
+        let flags = if self.backup_eligible { BACKUP_ELIGIBLE } else { 0 };
+        let public = self.public.as_bytes();
+        let bytes = [&[VERSION, flags][..], &length, &self.id, public].concat();
         format!("{WORD} {} {}", self.origin, BASE64.encode(bytes))
     }
 
     /// Of the public key alone: whoever has it signs, under whatever id and for whatever origin.
     pub(super) fn fingerprint(&self) -> String {
-        let digest = Digest::of_bytes(&self.public.to_bytes());
+        let digest = Digest::of_bytes(self.public.as_bytes());
         format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(digest.as_bytes()))
     }
 
     /// Whether it signed exactly this text, on its page, with its human verified.
     pub(crate) fn verify(&self, text: &[u8], assertion: &Assertion) -> Result<(), PasskeyFault> {
-        ClientData::read(&assertion.client_data)?.is(Asked::Sign, text, &self.origin)?;
-        let data = &assertion.authenticator_data;
-        // Nothing more was asked for, so nothing more is expected behind the counter.
-        if data.len() != authenticator::HEAD || data[authenticator::FLAGS] & 0xc0 != 0 {
+        ClientData::read(&assertion.client_data)?.is_of(&self.origin)?;
+        if assertion.authenticator_data.len() != AUTHENTICATOR_DATA {
             return Err(PasskeyFault::AuthenticatorData);
         }
-        authenticator::is_by_its_human(data, &self.origin)?;
-        let client_data = Digest::of_bytes(&assertion.client_data);
-        let signed = [data.as_slice(), client_data.as_bytes()].concat();
-        match self.public.verifies(&signed, &assertion.signature) {
-            true => Ok(()),
-            false => Err(PasskeyFault::DoesNotHold),
-        }
+        webauthn::verify(self, text, assertion)
     }
 
     /// The passkey that a browser made at this origin when it was asked with this text. Nothing
@@ -129,20 +144,9 @@ impl Passkey {
         text: &[u8],
         credential: &str,
     ) -> Result<Passkey, PasskeyFault> {
-        let made: Credential<Attestation> =
-            serde_json::from_str(credential).map_err(|_| PasskeyFault::ClientData)?;
-        let response = &made.response;
-        let client_data = decoded(&response.client_data).ok_or(PasskeyFault::ClientData)?;
-        ClientData::read(&client_data)?.is(Asked::Create, text, origin)?;
-        let data = decoded(&response.authenticator_data).ok_or(PasskeyFault::AuthenticatorData)?;
-        let (id, public) = authenticator::made(&data).ok_or(PasskeyFault::AuthenticatorData)?;
-        authenticator::is_by_its_human(&data, origin)?;
-        let named = made.id().ok_or(PasskeyFault::ClientData)?;
-        let public = CoseKey::first_of(public).ok_or(PasskeyFault::Algorithm)?;
-        if named != id {
-            return Err(PasskeyFault::AuthenticatorData);
-        }
-        Ok(Passkey { origin: origin.clone(), id: named, public })
+        let attestation = Attestation::parse(credential).ok_or(PasskeyFault::ClientData)?;
+        ClientData::read(&attestation.client_data)?.is_of(origin)?;
+        webauthn::register(origin, text, &attestation)
     }
 }
 
@@ -158,14 +162,20 @@ impl FromStr for Passkey {
         let origin = origin.parse()?;
         let bytes = BASE64.decode(encoded).map_err(|_| KeyError::Passkey)?;
         let read = || {
-            let rest = bytes.strip_prefix(&[VERSION])?;
+            let (flags, rest) = bytes.strip_prefix(&[VERSION])?.split_first()?;
+            let backup_eligible = match *flags {
+                0 => false,
+                BACKUP_ELIGIBLE => true,
+                _ => return None,
+            };
             let (length, rest) = rest.split_first_chunk()?;
             let (id, public) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-            let public = CoseKey::parse(public)?;
-            (1..=LONGEST_ID).contains(&id.len()).then(|| (id.to_vec(), public))
+            let public = PublicKey::parse(public)?;
+            let sound = (1..=LONGEST_ID).contains(&id.len());
+            sound.then(|| (id.to_vec(), backup_eligible, public))
         };
-        let (id, public) = read().ok_or(KeyError::Passkey)?;
-        Ok(Passkey { origin, id, public })
+        let (id, backup_eligible, public) = read().ok_or(KeyError::Passkey)?;
+        Ok(Passkey { origin, id, backup_eligible, public })
     }
 }
 
@@ -180,7 +190,7 @@ pub(crate) struct Assertion {
 
 impl Assertion {
     pub(crate) fn parse(text: &str) -> Option<Assertion> {
-        let used: Credential<Response> = serde_json::from_str(text).ok()?;
+        let used: Credential<Used> = serde_json::from_str(text).ok()?;
         Some(Assertion {
             id: used.id()?,
             client_data: decoded(&used.response.client_data)?,
@@ -203,6 +213,24 @@ impl Assertion {
     }
 }
 
+/// What a browser gives back when a passkey was made.
+struct Attestation {
+    id: Vec<u8>,
+    client_data: Vec<u8>,
+    object: Vec<u8>,
+}
+
+impl Attestation {
+    fn parse(text: &str) -> Option<Attestation> {
+        let made: Credential<Made> = serde_json::from_str(text).ok()?;
+        Some(Attestation {
+            id: made.id()?,
+            client_data: decoded(&made.response.client_data)?,
+            object: decoded(&made.response.object)?,
+        })
+    }
+}
+
 #[derive(Deserialize)]
 struct Credential<T> {
     id: String,
@@ -214,7 +242,7 @@ struct Credential<T> {
 }
 
 #[derive(Deserialize)]
-struct Response {
+struct Used {
     #[serde(rename = "clientDataJSON")]
     client_data: String,
     #[serde(rename = "authenticatorData")]
@@ -223,11 +251,11 @@ struct Response {
 }
 
 #[derive(Deserialize)]
-struct Attestation {
+struct Made {
     #[serde(rename = "clientDataJSON")]
     client_data: String,
-    #[serde(rename = "authenticatorData")]
-    authenticator_data: String,
+    #[serde(rename = "attestationObject")]
+    object: String,
 }
 
 impl<T> Credential<T> {
@@ -243,19 +271,9 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
-/// What a browser was asked to do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Sign,
-    Create,
-}
-
-/// What the browser itself says, and the authenticator signs the digest of.
+/// Of what the browser itself says, what the library looks at less closely or not at all.
 #[derive(Deserialize)]
 struct ClientData {
-    #[serde(rename = "type")]
-    kind: String,
-    challenge: String,
     origin: String,
     #[serde(default, rename = "crossOrigin")]
     cross_origin: bool,
@@ -268,15 +286,8 @@ impl ClientData {
         serde_json::from_slice(bytes).map_err(|_| PasskeyFault::ClientData)
     }
 
-    /// Whether the browser did what it was asked, with the challenge that this text is, there.
-    fn is(&self, asked: Asked, text: &[u8], origin: &Origin) -> Result<(), PasskeyFault> {
-        let kind = match asked {
-            Asked::Sign => "webauthn.get",
-            Asked::Create => "webauthn.create",
-        };
-        if self.kind != kind {
-            return Err(PasskeyFault::Type);
-        }
+    /// Whether the browser was at this very page, and in no frame of another.
+    fn is_of(&self, origin: &Origin) -> Result<(), PasskeyFault> {
         if self.origin != origin.as_str() {
             let used = countermand_core::visible::line(&self.origin);
             return Err(PasskeyFault::Origin { made: origin.to_string(), used });
@@ -284,52 +295,6 @@ impl ClientData {
         if self.cross_origin || self.top_origin.is_some() {
             return Err(PasskeyFault::CrossOrigin);
         }
-        if self.challenge != BASE64.encode(Digest::of_bytes(text).as_bytes()) {
-            return Err(PasskeyFault::Challenge);
-        }
         Ok(())
-    }
-}
-
-/// The layout of what an authenticator says.
-mod authenticator {
-    use super::PasskeyFault;
-    use crate::key::Origin;
-    use crate::key::ssh::{USER_PRESENT, USER_VERIFIED};
-    use countermand_core::digest::Digest;
-
-    /// The digest of the RP id.
-    const RP: usize = 32;
-    /// Where the flags stand.
-    pub(super) const FLAGS: usize = RP;
-    /// The RP id's digest, flags, counter.
-    pub(super) const HEAD: usize = RP + 1 + 4;
-    /// The model's id, which nobody vouches for.
-    const MODEL: usize = 16;
-    /// The flag for "a credential follows".
-    const ATTESTED: u8 = 0x40;
-
-    /// Whether it is of this origin's name, and saw and recognized its human.
-    pub(super) fn is_by_its_human(data: &[u8], origin: &Origin) -> Result<(), PasskeyFault> {
-        let head = data.get(..HEAD).ok_or(PasskeyFault::AuthenticatorData)?;
-        if head[..RP] != Digest::of_bytes(origin.host().as_bytes()).as_bytes()[..] {
-            return Err(PasskeyFault::RelyingParty);
-        }
-        if head[FLAGS] & USER_PRESENT == 0 {
-            return Err(PasskeyFault::NotPresent);
-        }
-        if head[FLAGS] & USER_VERIFIED == 0 {
-            return Err(PasskeyFault::NotVerified);
-        }
-        Ok(())
-    }
-
-    /// The id and the public key of a credential that was made, with what follows.
-    pub(super) fn made(data: &[u8]) -> Option<(&[u8], &[u8])> {
-        let (head, rest) = data.split_at_checked(HEAD)?;
-        let (_, rest) = rest.split_at_checked(MODEL)?;
-        let (length, rest) = rest.split_first_chunk()?;
-        let split = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        (head[FLAGS] & ATTESTED != 0).then_some(split)
     }
 }

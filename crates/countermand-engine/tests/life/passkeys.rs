@@ -16,7 +16,7 @@ fn here() -> Origin {
 }
 
 fn of(person: &str) -> SoftPasskey {
-    SoftPasskey::eddsa(HERE, person.as_bytes()[0])
+    SoftPasskey::seeded(HERE, person.as_bytes()[0])
 }
 
 /// In production, where everybody has an SSH key that does not count there, and a passkey.

@@ -6,20 +6,20 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use countermand_core::digest::Digest;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 
 pub(crate) const PRESENT: u8 = 0x01;
 pub(crate) const VERIFIED: u8 = 0x04;
-
-enum Pair {
-    Es256(EcdsaKeyPair),
-    EdDsa(Ed25519KeyPair),
-}
+/// It may be on several devices, and it is.
+pub(crate) const ELIGIBLE: u8 = 0x08;
+pub(crate) const BACKED_UP: u8 = 0x10;
+/// An attestation object that says nothing, up to the authenticator data.
+const NO_ATTESTATION: &[u8] = b"\xa3cfmtdnonegattStmt\xa0";
 
 pub(crate) struct SoftPasskey {
-    pair: Pair,
+    key: SigningKey,
     pub(crate) id: Vec<u8>,
     /// What the browser shows to the authenticator and to the server: changed to lie.
     pub(crate) scene: Scene,
@@ -36,26 +36,23 @@ pub(crate) struct Scene {
     pub(crate) more: Value,
     /// Also in the authenticator data.
     pub(crate) tail: Vec<u8>,
+    pub(crate) counter: u32,
+    /// The public key of one that is made, as COSE.
+    pub(crate) cose: Vec<u8>,
+    /// The attestation object of one that is made, up to the authenticator data.
+    pub(crate) attestation: Vec<u8>,
 }
 
 impl SoftPasskey {
-    /// ES256, with a random key, made at this origin.
-    pub(crate) fn es256(origin: &str) -> SoftPasskey {
-        let random = SystemRandom::new();
-        let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
-        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap();
-        SoftPasskey::new(Pair::Es256(pair), origin)
-    }
-
-    /// EdDSA, always the same for the same seed.
-    pub(crate) fn eddsa(origin: &str, seed: u8) -> SoftPasskey {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
-        SoftPasskey::new(Pair::EdDsa(pair), origin)
-    }
-
-    fn new(pair: Pair, origin: &str) -> SoftPasskey {
+    /// Made at this origin, with ES256; always the same for the same seed.
+    pub(crate) fn seeded(origin: &str, seed: u8) -> SoftPasskey {
+        let key = SigningKey::from_slice(&[seed; 32]).unwrap();
         let name = origin.split("://").nth(1).unwrap();
+        let point = key.verifying_key().to_encoded_point(false);
+        let head = [0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 32];
+        let (x, y) = (point.x().unwrap(), point.y().unwrap());
+        let cose = [&head[..], x, &[0x22, 0x58, 32], y].concat();
+        let id = Digest::of_bytes(&cose).as_bytes()[..16].to_vec();
         let scene = Scene {
             origin: origin.to_owned(),
             rp: name.split(':').next().unwrap().to_owned(),
@@ -64,10 +61,11 @@ impl SoftPasskey {
             create: "webauthn.create",
             more: json!({ "crossOrigin": false }),
             tail: Vec::new(),
+            counter: 0,
+            cose,
+            attestation: NO_ATTESTATION.to_vec(),
         };
-        let mut made = SoftPasskey { pair, id: Vec::new(), scene };
-        made.id = Digest::of_bytes(&made.cose()).as_bytes()[..16].to_vec();
-        made
+        SoftPasskey { key, id, scene }
     }
 
     /// The same key while the browser says something else.
@@ -83,47 +81,37 @@ impl SoftPasskey {
         said
     }
 
-    fn cose(&self) -> Vec<u8> {
-        match &self.pair {
-            Pair::Es256(pair) => {
-                let point = pair.public_key().as_ref();
-                let head = [0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 32];
-                [&head[..], &point[1..33], &[0x22, 0x58, 32], &point[33..]].concat()
-            }
-            Pair::EdDsa(pair) => {
-                let head = [0xa4, 1, 1, 3, 0x27, 0x20, 6, 0x21, 0x58, 32];
-                [&head[..], pair.public_key().as_ref()].concat()
-            }
-        }
-    }
-
-    fn sign_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        match &self.pair {
-            Pair::Es256(pair) => pair.sign(&SystemRandom::new(), bytes).unwrap().as_ref().to_vec(),
-            Pair::EdDsa(pair) => pair.sign(bytes).as_ref().to_vec(),
-        }
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let signature: Signature = self.key.sign(bytes);
+        signature.to_der().as_bytes().to_vec()
     }
 
     /// The line of a configuration, made by hand: as it is documented.
     pub(crate) fn line(&self) -> String {
         let length = u16::try_from(self.id.len()).unwrap().to_be_bytes();
-        let bytes = [&[1][..], &length, &self.id, &self.cose()].concat();
+        let flags = self.scene.flags & ELIGIBLE;
+        let bytes = [&[1, flags][..], &length, &self.id, &self.scene.cose].concat();
         format!("passkey {} {}", self.scene.origin, BASE64.encode(bytes))
     }
 
     /// `navigator.credentials.create` with the SHA-256 of this text, as JSON.
     pub(crate) fn create(&self, text: &str) -> Value {
-        let length = u16::try_from(self.id.len()).unwrap().to_be_bytes();
-        let flags = self.scene.flags | 0x40;
-        let data =
-            [&self.head(flags)[..], &[0; 16], &length, &self.id, &self.cose(), &self.scene.tail];
-        let data = data.concat();
+        let data = self.made_data();
+        let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+        let object = [&self.scene.attestation[..], b"hauthData\x59", &length, &data].concat();
+        let client_data = self.client_data(self.scene.create, text.as_bytes());
         self.credential(json!({
-            "clientDataJSON": BASE64.encode(self.client_data(self.scene.create, text.as_bytes())),
-            "authenticatorData": BASE64.encode(&data),
-            "attestationObject": "o2NmbXRkbm9uZQ",
+            "clientDataJSON": BASE64.encode(client_data),
+            "attestationObject": BASE64.encode(object),
             "transports": ["internal"],
         }))
+    }
+
+    /// What the authenticator says of a credential that is made.
+    pub(crate) fn made_data(&self) -> Vec<u8> {
+        let length = u16::try_from(self.id.len()).unwrap().to_be_bytes();
+        let head = self.head(self.scene.flags | 0x40);
+        [&head, &[0; 16][..], &length, &self.id, &self.scene.cose, &self.scene.tail].concat()
     }
 
     /// `navigator.credentials.get` with the SHA-256 of this text, as JSON.
@@ -146,10 +134,10 @@ impl SoftPasskey {
 
     fn head(&self, flags: u8) -> Vec<u8> {
         let rp = Digest::of_bytes(self.scene.rp.as_bytes());
-        [&rp.as_bytes()[..], &[flags], &[0, 0, 0, 0]].concat()
+        [&rp.as_bytes()[..], &[flags], &self.scene.counter.to_be_bytes()].concat()
     }
 
-    fn client_data(&self, kind: &str, text: &[u8]) -> Vec<u8> {
+    pub(crate) fn client_data(&self, kind: &str, text: &[u8]) -> Vec<u8> {
         let mut said = json!({
             "type": kind,
             "challenge": BASE64.encode(Digest::of_bytes(text).as_bytes()),

@@ -4,10 +4,14 @@
 #[path = "../../../tests/life/soft_passkey.rs"]
 mod soft_passkey;
 
+mod made;
+mod mutated;
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use soft_passkey::{PRESENT, Scene, SoftPasskey, VERIFIED};
+use soft_passkey::{BACKED_UP, ELIGIBLE, PRESENT, Scene, SoftPasskey, VERIFIED};
+use ssh_key::public::{EcdsaPublicKey, SkEcdsaSha2NistP256};
 
 const HERE: &str = "https://gate.example";
 const STATEMENT: &str = r#"{"act":"approve"}"#;
@@ -22,7 +26,7 @@ fn check(keys: &[Key], signature: &str) -> Result<Signed, SignatureError> {
 
 /// What is made of the honest signature while the browser or the authenticator says this.
 fn lies(how: impl FnOnce(&mut Scene)) -> PasskeyFault {
-    let mut passkey = SoftPasskey::es256(HERE);
+    let mut passkey = SoftPasskey::seeded(HERE, 7);
     let keys = enrolled(&passkey);
     assert!(check(&keys, &passkey.sign(STATEMENT)).is_ok());
     match passkey.lying(how, |passkey| check(&keys, &passkey.sign(STATEMENT))) {
@@ -33,7 +37,7 @@ fn lies(how: impl FnOnce(&mut Scene)) -> PasskeyFault {
 
 /// What is made of an honest signature that was changed afterwards.
 fn forged(how: impl FnOnce(&mut Value)) -> Result<Signed, SignatureError> {
-    let passkey = SoftPasskey::es256(HERE);
+    let passkey = SoftPasskey::seeded(HERE, 7);
     let mut credential = passkey.get(STATEMENT);
     how(&mut credential);
     check(&enrolled(&passkey), &credential.to_string())
@@ -54,7 +58,8 @@ const DOES_NOT_HOLD: Result<Signed, SignatureError> =
 
 #[test]
 fn a_passkey_signs_a_statement_and_verified_its_human() {
-    for passkey in [SoftPasskey::es256(HERE), SoftPasskey::eddsa("http://localhost:6480", 7)] {
+    for page in [HERE, "http://localhost:6480"] {
+        let passkey = SoftPasskey::seeded(page, 7);
         let keys = enrolled(&passkey);
         let signed = check(&keys, &passkey.sign(STATEMENT)).unwrap();
         assert_eq!(signed, Signed { key: keys[0].fingerprint(), user_verified: true });
@@ -71,7 +76,7 @@ fn windows_signs_with_rsa() {
 
 #[test]
 fn an_assertion_for_another_statement_is_none_for_this() {
-    let passkey = SoftPasskey::es256(HERE);
+    let passkey = SoftPasskey::seeded(HERE, 7);
     let refused = check(&enrolled(&passkey), &passkey.sign(r#"{"act":"approve","change":2}"#));
     assert_eq!(refused, Err(PasskeyFault::Challenge.into()));
 }
@@ -94,7 +99,7 @@ fn nothing_is_signed_at_another_origin() {
 
 #[test]
 fn nothing_is_signed_at_another_port() {
-    let mut passkey = SoftPasskey::es256("http://localhost:6480");
+    let mut passkey = SoftPasskey::seeded("http://localhost:6480", 7);
     let keys = enrolled(&passkey);
     // The RP id is the same: what an agent serves on this machine may ask for an assertion.
     let agents = |scene: &mut Scene| scene.origin = "http://localhost:3000".to_owned();
@@ -132,11 +137,11 @@ fn making_a_passkey_signs_nothing() {
 
 #[test]
 fn another_persons_passkey_signs_nothing() {
-    let (alices, bobs) = (SoftPasskey::eddsa(HERE, 1), SoftPasskey::eddsa(HERE, 2));
+    let (alices, bobs) = (SoftPasskey::seeded(HERE, 1), SoftPasskey::seeded(HERE, 2));
     let refused = check(&enrolled(&bobs), &alices.sign(STATEMENT));
     assert!(matches!(refused, Err(SignatureError::NotEnrolled(_))), "{refused:?}");
     // Under the id of the other's, too.
-    let mut lying = SoftPasskey::eddsa(HERE, 1);
+    let mut lying = SoftPasskey::seeded(HERE, 1);
     lying.id = bobs.id.clone();
     assert_eq!(check(&enrolled(&bobs), &lying.sign(STATEMENT)), DOES_NOT_HOLD);
 }
@@ -164,7 +169,7 @@ fn what_was_changed_afterwards_does_not_hold() {
     let none = forged(|it| bytes(it, "signature", Vec::clear));
     assert_eq!(none, DOES_NOT_HOLD);
     // Flags that were not signed.
-    let mut passkey = SoftPasskey::es256(HERE);
+    let mut passkey = SoftPasskey::seeded(HERE, 7);
     let keys = enrolled(&passkey);
     let mut credential =
         passkey.lying(|scene| scene.flags = PRESENT, |passkey| passkey.get(STATEMENT));
@@ -183,18 +188,55 @@ fn what_was_not_asked_for_is_not_expected() {
 
 #[test]
 fn what_is_said_twice_is_not_read() {
-    let twice = forged(|it| {
-        bytes(it, "clientDataJSON", |data| {
-            data.pop();
-            data.extend(b",\"origin\":\"https://gate.example\"}");
+    for (member, value) in [
+        ("origin", json!(HERE)),
+        ("type", json!("webauthn.get")),
+        ("challenge", json!("AAAA")),
+        ("crossOrigin", json!(false)),
+    ] {
+        let twice = forged(|it| {
+            bytes(it, "clientDataJSON", |data| {
+                data.pop();
+                data.extend(format!(",\"{member}\":{value}}}").bytes());
+            });
         });
-    });
-    assert_eq!(twice, Err(PasskeyFault::ClientData.into()));
+        assert_eq!(twice, Err(PasskeyFault::ClientData.into()), "{member}");
+    }
+}
+
+#[test]
+fn a_counter_says_nothing() {
+    let mut passkey = SoftPasskey::seeded(HERE, 7);
+    let keys = enrolled(&passkey);
+    for counter in [0, 7, 3, u32::MAX, 0] {
+        let signed = passkey.lying(
+            |scene| scene.counter = counter,
+            |passkey| check(&keys, &passkey.sign(STATEMENT)),
+        );
+        assert!(signed.is_ok(), "{counter}: {signed:?}");
+    }
+}
+
+#[test]
+fn what_was_bound_to_one_device_stays_so() {
+    let human = PRESENT | VERIFIED;
+    assert_eq!(lies(|scene| scene.flags = human | ELIGIBLE), PasskeyFault::Backup);
+    assert_eq!(lies(|scene| scene.flags = human | ELIGIBLE | BACKED_UP), PasskeyFault::Backup);
+    assert_eq!(lies(|scene| scene.flags = human | BACKED_UP), PasskeyFault::Backup);
+    let mut synchronized = SoftPasskey::seeded(HERE, 7);
+    synchronized.scene.flags |= ELIGIBLE;
+    let keys = enrolled(&synchronized);
+    assert!(check(&keys, &synchronized.sign(STATEMENT)).is_ok());
+    synchronized.scene.flags |= BACKED_UP;
+    assert!(check(&keys, &synchronized.sign(STATEMENT)).is_ok());
+    let bound = |scene: &mut Scene| scene.flags = human;
+    let refused = synchronized.lying(bound, |passkey| check(&keys, &passkey.sign(STATEMENT)));
+    assert_eq!(refused, Err(PasskeyFault::Backup.into()));
 }
 
 #[test]
 fn what_is_cut_off_or_endless_is_none() {
-    let passkey = SoftPasskey::es256(HERE);
+    let passkey = SoftPasskey::seeded(HERE, 7);
     let keys = enrolled(&passkey);
     let whole = passkey.sign(STATEMENT);
     for end in 1..whole.len() {
@@ -210,12 +252,16 @@ fn what_is_cut_off_or_endless_is_none() {
 #[test]
 fn neither_kind_of_key_signs_for_the_other() {
     let security_key = Authenticator::new(APPLICATION);
-    let passkey = SoftPasskey::eddsa(HERE, 7);
+    let passkey = SoftPasskey::seeded(HERE, 7);
     let pem = security_key.sign(NAMESPACE, STATEMENT.as_bytes(), PRESENT | VERIFIED);
     let by_ssh = check(&enrolled(&passkey), &pem);
     assert!(matches!(by_ssh, Err(SignatureError::NotEnrolled(_))), "{by_ssh:?}");
-    // Both have the same Ed25519 key.
-    let by_passkey = check(&security_key.owner(), &passkey.sign(STATEMENT));
+    // A security key with the very same public key.
+    let (x, y) = (&passkey.scene.cose[10..42], &passkey.scene.cose[45..]);
+    let point = EcdsaPublicKey::from_sec1_bytes(&[&[4][..], x, y].concat()).unwrap();
+    let EcdsaPublicKey::NistP256(point) = point else { panic!("{point:?}") };
+    let same = KeyData::SkEcdsaSha2NistP256(SkEcdsaSha2NistP256::new(point, APPLICATION));
+    let by_passkey = check(&[PublicKey::from(same).into()], &passkey.sign(STATEMENT));
     assert!(matches!(by_passkey, Err(SignatureError::NotEnrolled(_))), "{by_passkey:?}");
     let both = [security_key.owner(), enrolled(&passkey)].concat();
     assert!(check(&both, &pem).is_ok() && check(&both, &passkey.sign(STATEMENT)).is_ok());
@@ -223,8 +269,8 @@ fn neither_kind_of_key_signs_for_the_other() {
 
 #[test]
 fn a_line_has_one_spelling() {
-    for passkey in [SoftPasskey::es256(HERE), SoftPasskey::eddsa("http://localhost:6480", 7)] {
-        let line = passkey.line();
+    for page in [HERE, "http://localhost:6480"] {
+        let line = SoftPasskey::seeded(page, 7).line();
         let key: Key = format!("  {line}  bob's laptop").parse().unwrap();
         assert_eq!(key.line(), line);
     }
@@ -234,7 +280,7 @@ fn a_line_has_one_spelling() {
 
 #[test]
 fn what_is_no_passkey_is_not_read_as_one() {
-    let line = SoftPasskey::eddsa(HERE, 7).line();
+    let line = SoftPasskey::seeded(HERE, 7).line();
     let encoded = line.rsplit(' ').next().unwrap();
     for bad in [
         "passkey".to_owned(),
@@ -243,8 +289,10 @@ fn what_is_no_passkey_is_not_read_as_one() {
         format!("passkey {HERE} {encoded}="),
         format!("passkey {HERE} {encoded}AAAA"),
         format!("passkey {HERE} {}", &encoded[..encoded.len() - 4]),
-        // A version that nobody knows.
+        // A version that nobody knows, and flags.
         format!("passkey {HERE} Ag{}", &encoded[2..]),
+        format!("passkey {HERE} AQE{}", &encoded[3..]),
+        format!("passkey {HERE} ARg{}", &encoded[3..]),
     ] {
         assert_eq!(bad.parse::<Key>(), Err(KeyError::Passkey), "{bad}");
     }
@@ -255,43 +303,12 @@ fn what_is_no_passkey_is_not_read_as_one() {
 
 #[test]
 fn the_same_key_under_another_id_or_origin_is_the_same_key() {
-    let one = SoftPasskey::eddsa(HERE, 7);
-    let mut other = SoftPasskey::eddsa("https://other.example", 7);
+    let one = SoftPasskey::seeded(HERE, 7);
+    let mut other = SoftPasskey::seeded("https://other.example", 7);
     other.id = b"another".to_vec();
     let fingerprint = |passkey: &SoftPasskey| passkey.line().parse::<Key>().unwrap().fingerprint();
     assert_eq!(fingerprint(&one), fingerprint(&other));
-    assert_ne!(fingerprint(&one), fingerprint(&SoftPasskey::eddsa(HERE, 8)));
-}
-
-#[test]
-fn what_a_browser_made_becomes_a_line() {
-    let origin: Origin = HERE.parse().unwrap();
-    let made = |passkey: &SoftPasskey| {
-        Passkey::made(&origin, b"make one", &passkey.create("make one").to_string())
-    };
-    for mut passkey in [SoftPasskey::es256(HERE), SoftPasskey::eddsa(HERE, 7)] {
-        assert_eq!(Key::Passkey(made(&passkey).unwrap()).line(), passkey.line());
-        // Extensions may follow.
-        passkey.scene.tail = b"\xa1kcredProtect\x03".to_vec();
-        passkey.scene.flags |= 0x80;
-        assert_eq!(Key::Passkey(made(&passkey).unwrap()).line(), passkey.line());
-    }
-    let mut passkey = SoftPasskey::es256(HERE);
-    let mut lies = |how: &dyn Fn(&mut Scene)| passkey.lying(how, made).unwrap_err();
-    assert_eq!(lies(&|scene| scene.create = "webauthn.get"), PasskeyFault::Type);
-    assert_eq!(lies(&|scene| scene.flags = PRESENT), PasskeyFault::NotVerified);
-    assert_eq!(lies(&|scene| scene.rp = "example".into()), PasskeyFault::RelyingParty);
-    assert!(matches!(
-        lies(&|scene| scene.origin = "http://localhost:3000".into()),
-        PasskeyFault::Origin { .. }
-    ));
-    let other_text = Passkey::made(&origin, b"other", &passkey.create("make one").to_string());
-    assert_eq!(other_text, Err(PasskeyFault::Challenge));
-    let mut other_id = passkey.create("make one");
-    other_id["id"] = json!("AAAA");
-    other_id["rawId"] = json!("AAAA");
-    let other_id = Passkey::made(&origin, b"make one", &other_id.to_string());
-    assert_eq!(other_id, Err(PasskeyFault::AuthenticatorData));
+    assert_ne!(fingerprint(&one), fingerprint(&SoftPasskey::seeded(HERE, 8)));
 }
 
 proptest! {
