@@ -84,10 +84,10 @@ impl Browser<'_> {
     }
 
     async fn enter(&self) -> Answer {
-        let asked = json_of(&self.post("/enter/passkey", &Value::Null).await);
+        let asked = json_of(&self.post("/api/v1/login/ask", &Value::Null).await);
         let text = asked["text"].as_str().unwrap();
         let proof = json!({ "text": text, "credential": self.passkey.get(text) });
-        self.post("/enter/proof", &proof).await
+        self.post("/api/v1/login/proof", &proof).await
     }
 
     /// What the page of a change says that it shows.
@@ -370,27 +370,27 @@ async fn a_body_without_end_is_not_read() {
 #[tokio::test]
 async fn a_passkey_lets_its_human_in_once_for_each_challenge() {
     let served = served(&["bob"]).await;
-    let asked = json_of(&served.post("/enter/passkey", "", &Value::Null).await);
+    let asked = json_of(&served.post("/api/v1/login/ask", "", &Value::Null).await);
     assert_eq!(asked["options"]["allowCredentials"], json!([]), "a stranger learns nothing");
     let text = asked["text"].as_str().unwrap();
     let proof = |passkey: &SoftPasskey| json!({ "text": text, "credential": passkey.get(text) });
-    let stranger = served.post("/enter/proof", "", &proof(&of("mallory"))).await;
+    let stranger = served.post("/api/v1/login/proof", "", &proof(&of("mallory"))).await;
     assert_eq!((stranger.status, stranger.header("set-cookie")), (401, None), "{stranger:?}");
     let touched = of("bob").lying(|scene| scene.flags = PRESENT, proof);
-    assert_eq!(served.post("/enter/proof", "", &touched).await.status, 401);
+    assert_eq!(served.post("/api/v1/login/proof", "", &touched).await.status, 401);
     let agents = |scene: &mut crate::soft_passkey::Scene| {
         scene.origin = "http://localhost:3000".to_owned();
     };
     let elsewhere = of("bob").lying(agents, proof);
-    assert_eq!(served.post("/enter/proof", "", &elsewhere).await.status, 401);
+    assert_eq!(served.post("/api/v1/login/proof", "", &elsewhere).await.status, 401);
     let good = proof(&of("bob"));
-    let entered = served.post("/enter/proof", "", &good).await;
+    let entered = served.post("/api/v1/login/proof", "", &good).await;
     assert_eq!(entered.status, 200, "{entered:?}");
     let cookie = entered.header("set-cookie").unwrap();
     for attribute in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=3600"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
-    assert_eq!(served.post("/enter/proof", "", &good).await.status, 401, "once");
+    assert_eq!(served.post("/api/v1/login/proof", "", &good).await.status, 401, "once");
     let bob = served.signer("bob").await;
     served.world.clock.advance(SignedDuration::from_secs(3600));
     let freeze = json!({ "act": "freeze", "reason": "drill" });
@@ -402,9 +402,9 @@ async fn who_guesses_with_passkeys_is_told_to_wait_and_keeps_nobody_out() {
     let served = served(&["bob"]).await;
     let guess = json!({ "text": "guess", "credential": of("bob").get("guess") });
     for _ in 0..10 {
-        assert_eq!(served.post("/enter/proof", "", &guess).await.status, 401);
+        assert_eq!(served.post("/api/v1/login/proof", "", &guess).await.status, 401);
     }
-    assert_eq!(served.post("/enter/proof", "", &guess).await.status, 429);
+    assert_eq!(served.post("/api/v1/login/proof", "", &guess).await.status, 429);
     served.signer("bob").await;
 }
 
