@@ -38,6 +38,11 @@ impl Shown {
             settings: listing(&settings.unwrap_or_default()).markup,
         }
     }
+
+    /// Whether this human wrote it: somebody else approves it then.
+    fn is_by(&self, human: &str) -> bool {
+        self.editor.as_deref() == Some(human)
+    }
 }
 
 #[derive(Template)]

@@ -36,17 +36,7 @@ struct Page {
     standings: Vec<Standing>,
     configuration: Option<u64>,
     differences: Vec<Text>,
-    waiting: Option<Waiting>,
     frozen: Vec<Frozen>,
-}
-
-/// The configuration that waits.
-struct Waiting {
-    number: u64,
-    digest: String,
-    editor: Text,
-    /// Whether whoever looks wrote it: somebody else approves it then.
-    own: bool,
 }
 
 /// What is frozen.
@@ -98,12 +88,6 @@ pub(crate) async fn page(reader: Reader) -> Result<Response, Trouble> {
         standings: standings.collect(),
         configuration: in_force.map(|view| view.number),
         differences: differences.unwrap_or_default(),
-        waiting: waiting.map(|view| Waiting {
-            number: view.number,
-            digest: view.digest.to_string(),
-            own: view.editor.as_ref() == Some(reader.human()),
-            editor: Text::of(view.editor.map(|human| human.to_string()).unwrap_or_default()),
-        }),
         frozen: reader.frozen().into_iter().map(frozen).collect(),
     })
 }

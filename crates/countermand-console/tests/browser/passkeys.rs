@@ -6,6 +6,7 @@ use crate::browser::Browser;
 use crate::client::Served;
 use crate::every_page::wider_than_the_window;
 use crate::page::{DESK, PHONE, Page};
+use crate::pictures::folder;
 use crate::world::{self, configuration_of};
 use countermand_core::request::ChangeNumber;
 use countermand_engine::Installation;
@@ -285,6 +286,8 @@ async fn what_is_signed_is_legible_to_everybody_and_fits_a_phone() {
     for width in [DESK, PHONE] {
         bob.page.as_wide_as(width).await;
         assert_eq!(wider_than_the_window(&bob.page).await, [""; 0], "{width}");
+        let name = if width == PHONE { "sign-phone.png" } else { "sign.png" };
+        bob.page.screenshot(&folder().join(name)).await;
         for dark in [false, true] {
             bob.page.dark(dark).await;
             let Some(source) = axe::source() else { continue };
@@ -295,8 +298,11 @@ async fn what_is_signed_is_legible_to_everybody_and_fits_a_phone() {
     bob.page.press("Escape").await;
     bob.page.until("!document.getElementById('sign').open").await;
     assert!(bob.change(number).await.approvals.is_empty());
-    for path in ["/keys", "/status"] {
+    for path in ["/keys", "/status", "/configuration"] {
         bob.page.open(path).await;
+        bob.page.as_wide_as(DESK).await;
+        bob.page.screenshot(&folder().join(format!("proven{}.png", path.replace('/', "-")))).await;
+        bob.page.as_wide_as(PHONE).await;
         assert_eq!(wider_than_the_window(&bob.page).await, [""; 0], "{path}");
     }
 }

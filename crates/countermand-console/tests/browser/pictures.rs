@@ -24,7 +24,7 @@ const PICTURES: [(&str, &str); 11] = [
 ];
 
 /// Where they are kept. Without `COUNTERMAND_SCREENSHOTS` they are only made.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let only_made = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     std::env::var_os("COUNTERMAND_SCREENSHOTS").map_or_else(only_made, PathBuf::from)
 }

@@ -481,13 +481,13 @@ async fn a_configuration_is_stopped_or_approved_by_another_who_saw_it() {
     let propose = || PrepareAct::ProposeConfiguration { configuration: configuration.clone() };
     served.world.sign("alice", propose()).await;
     let (alice, bob) = (served.signer("alice").await, served.signer("bob").await);
-    let page = alice.page("/status").await;
+    let page = alice.page("/configuration").await;
     assert!(page.contains("another human approves it") && page.contains("stop_configuration"));
     assert!(!page.contains("data-act=\"approve_configuration\""));
     let stop = json!({ "act": "stop_configuration", "number": 2, "reason": "not today" });
     assert_eq!(bob.post("/api/v1/stop", &stop).await.status, 200);
     served.world.sign("alice", propose()).await;
-    let page = bob.page("/status").await;
+    let page = bob.page("/configuration").await;
     let seen = page.split_once("data-seen=\"").unwrap().1.split_once('"').unwrap().0;
     let approve = |seen: &str| json!({ "act": "approve_configuration", "number": 3, "seen": seen });
     let other = "0".repeat(64);
