@@ -50,7 +50,7 @@
     const credential = await navigator.credentials.create({ publicKey });
     return plain(credential, {
       clientDataJSON: encode(credential.response.clientDataJSON),
-      authenticatorData: encode(credential.response.getAuthenticatorData()),
+      attestationObject: encode(credential.response.attestationObject),
     });
   };
 

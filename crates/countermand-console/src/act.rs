@@ -2,6 +2,7 @@
 
 use crate::api::json;
 use crate::guard;
+use crate::login::Work;
 use crate::openapi::{Bad, Instead, Refused};
 use crate::problem::Trouble;
 use crate::route::App;
@@ -95,7 +96,7 @@ pub(crate) async fn prepare(
     body: Body,
 ) -> Result<Response, Trouble> {
     let (act, seen) = read::<Wanted>(&headers, body)?.split()?;
-    app.logins.pace(signer.human(), app.engine.clock().now())?;
+    app.logins.pace(signer.human(), Work::Signing, app.engine.clock().now())?;
     let origin = guard::origin(&app, &headers)?;
     let prepared = signer.prepare(act).await?;
     let now = match &prepared.statement.act {
@@ -146,13 +147,11 @@ struct Done {
     responses((status = 200, description = "What it did, in words", body = Object), Bad, Refused, Instead)
 )]
 pub(crate) async fn submit(
-    State(app): State<App>,
     signer: Signer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Trouble> {
     let Signed { statement, credential } = read(&headers, body)?;
-    app.logins.pace(signer.human(), app.engine.clock().now())?;
     if !credential.is_object() {
         return Err(Trouble::Bad("the passkey's signature is missing".to_owned()));
     }

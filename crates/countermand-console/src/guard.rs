@@ -1,5 +1,6 @@
 //! What every request passes before its handler, and every answer after it.
 
+use crate::login;
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::{App, Caller};
@@ -13,6 +14,9 @@ use std::time::Duration;
 
 /// A handler that has not answered by then is given up.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// So many cookies of our name are looked at.
+const MOST_COOKIES: usize = 8;
 
 /// What every answer says, whatever it answers.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -162,14 +166,24 @@ fn stranger(request: &Request) -> Response {
     Redirect::to("/enter").into_response()
 }
 
-/// The session's token, as the browser sent it.
+/// The session's token, as the browser sent it. Another page of this machine can plant a second one
+/// of the same name: that is looked over, and where several let somebody in none does.
 pub(crate) fn cookie<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut own = cookies
+    let own: Vec<&str> = cookies
         .flat_map(|value| value.split("; "))
         .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| *name == app.cookie_name());
-    let (only, None) = (own.next()?.1, own.next()) else { return None };
+        .filter(|(name, _)| *name == app.cookie_name())
+        .map(|(_, value)| value)
+        .take(MOST_COOKIES)
+        .collect();
+    if let [only] = own[..] {
+        return Some(only);
+    }
+    let now = app.engine.clock().now();
+    let lives = |value: &&str| app.logins.session(&login::name_of(value), now).is_some();
+    let mut live = own.into_iter().filter(lives);
+    let (only, None) = (live.next()?, live.next()) else { return None };
     Some(only)
 }
 

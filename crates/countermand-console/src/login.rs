@@ -57,6 +57,14 @@ pub(crate) enum NotLetIn {
     TooMany,
 }
 
+/// What the engine works for. Each is counted by itself: who may only read uses up nobody's turns to
+/// sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Work {
+    Enrolment,
+    Signing,
+}
+
 /// Everybody who was given a link, and everybody who used one.
 #[derive(Default)]
 pub(crate) struct Logins(Mutex<State>);
@@ -67,7 +75,7 @@ struct State {
     sessions: HashMap<Digest, Session>,
     failures: VecDeque<Timestamp>,
     /// When who had something prepared, signed or made.
-    asked: HashMap<HumanName, VecDeque<Timestamp>>,
+    asked: HashMap<(HumanName, Work), VecDeque<Timestamp>>,
 }
 
 impl Logins {
@@ -108,9 +116,14 @@ impl Logins {
     }
 
     /// Counts one more request of a human that the engine works for. What stops is never counted.
-    pub(crate) fn pace(&self, human: &HumanName, now: Timestamp) -> Result<(), Trouble> {
+    pub(crate) fn pace(
+        &self,
+        human: &HumanName,
+        work: Work,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
         let mut state = self.state();
-        let asked = state.asked.entry(human.clone()).or_default();
+        let asked = state.asked.entry((human.clone(), work)).or_default();
         asked.retain(|at| now.duration_since(*at) < WINDOW);
         if asked.len() >= MOST_ASKED {
             return Err(Trouble::TooMany);
@@ -260,11 +273,15 @@ mod tests {
     fn one_human_does_not_keep_the_engine_busy() {
         let logins = Logins::default();
         for _ in 0..MOST_ASKED {
-            assert!(logins.pace(&bob(), at(0)).is_ok());
+            assert!(logins.pace(&bob(), Work::Signing, at(0)).is_ok());
         }
-        assert!(logins.pace(&bob(), at(59)).is_err());
-        assert!(logins.pace(&"alice".parse().unwrap(), at(59)).is_ok(), "others go on");
-        assert!(logins.pace(&bob(), at(60)).is_ok());
+        assert!(logins.pace(&bob(), Work::Signing, at(59)).is_err());
+        assert!(
+            logins.pace(&"alice".parse().unwrap(), Work::Signing, at(59)).is_ok(),
+            "others go on"
+        );
+        assert!(logins.pace(&bob(), Work::Enrolment, at(59)).is_ok(), "so does other work");
+        assert!(logins.pace(&bob(), Work::Signing, at(60)).is_ok());
     }
 
     #[test]

@@ -105,6 +105,13 @@ impl Console {
         if name.is_none() && !here {
             return Err(ConsoleError::Nameless(listen));
         }
+        // Without TLS nothing but the address tells this server from another on this machine.
+        let is_local = |name: &String| name == "localhost" || name.ends_with(".localhost");
+        let name = name.filter(|name| tls.is_some() || !is_local(name));
+        let usual = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        if name.is_none() && !usual.contains(&listen.ip()) {
+            return Err(ConsoleError::Bare(listen));
+        }
         let beside = name.is_none();
         let local = || ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
         let names = name.map_or_else(local, |name| vec![name]);

@@ -98,8 +98,11 @@ impl Signer {
         .await
     }
 
+    /// What was begun is brought to its end, whoever no longer waits for the answer.
     async fn done(&self, command: Command) -> Result<String, Trouble> {
-        match self.ask(command).await? {
+        let signer = self.clone();
+        let acting = tokio::spawn(async move { signer.ask(command).await });
+        match acting.await.map_err(|_| Trouble::Unexpected)?? {
             Reply::Done { words, .. } => Ok(words),
             _ => Err(Trouble::Unexpected),
         }

@@ -9,7 +9,6 @@ use crate::key::{self, Key, Origin, Passkey, PasskeyFault, SignatureError};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use countermand_core::configuration::Claim;
-use countermand_core::digest::Digest;
 use countermand_core::name::HumanName;
 use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
@@ -83,15 +82,14 @@ impl Passkeys {
         let purpose = making(human, origin);
         let algorithms = ALGORITHMS.map(|alg| json!({ "type": "public-key", "alg": alg }));
         let here = |key: &Passkey| key.origin().host() == origin.host();
-        // The same human at the same installation: an authenticator replaces what it made before
-        // and nobody enrolled.
-        let user = Digest::of_bytes(format!("countermand-user-v1 {name} {human}").as_bytes());
+        // Random: whatever else is at this name cannot have an authenticator replace this passkey.
+        let user: [u8; 32] = rand::random();
         json!({
             "text": self.texts.give(&purpose, self.now()),
             "options": {
                 "rp": { "id": origin.host(), "name": format!("Countermand {name}") },
                 "user": {
-                    "id": BASE64.encode(user.as_bytes()),
+                    "id": BASE64.encode(user),
                     "name": human,
                     "displayName": human,
                 },

@@ -4,6 +4,7 @@ use super::{Frame, html};
 use crate::act::{Body, read};
 use crate::api::json;
 use crate::guard;
+use crate::login::Work;
 use crate::openapi::{Bad, Instead, Refused};
 use crate::problem::Trouble;
 use crate::reader::Reader;
@@ -83,7 +84,7 @@ pub(crate) async fn ask(
     reader: Reader,
     headers: HeaderMap,
 ) -> Result<Response, Trouble> {
-    app.logins.pace(reader.human(), reader.now())?;
+    app.logins.pace(reader.human(), Work::Enrolment, reader.now())?;
     json(&app.passkeys.creation(reader.human(), &guard::origin(&app, &headers)?))
 }
 
@@ -115,7 +116,7 @@ pub(crate) async fn made(
     body: Body,
 ) -> Result<Response, Trouble> {
     let Given { text, credential } = read(&headers, body)?;
-    app.logins.pace(reader.human(), reader.now())?;
+    app.logins.pace(reader.human(), Work::Enrolment, reader.now())?;
     let origin = guard::origin(&app, &headers)?;
     let made = app.passkeys.created(reader.human(), &origin, &text, &credential.to_string());
     let made = made.map_err(refused)?;

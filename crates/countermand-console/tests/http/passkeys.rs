@@ -12,7 +12,7 @@ const HOST: &str = "localhost:6480";
 const HERE: &str = "http://localhost:6480";
 
 fn of(person: &str) -> SoftPasskey {
-    SoftPasskey::eddsa(HERE, person.as_bytes()[0])
+    SoftPasskey::seeded(HERE, person.as_bytes()[0])
 }
 
 /// A world in which these people have passkeys, and its console.

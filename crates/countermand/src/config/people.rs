@@ -87,6 +87,14 @@ fn different_keys(
     for (name, human) in humans {
         for key in &human.keys {
             match owners.insert(key.fingerprint(), name) {
+                // At a second address it would sign for whoever serves that one.
+                Some(_) if matches!(key, Key::Passkey(_)) => {
+                    let why = format!(
+                        "a passkey of `{name}` stands here twice: it signs at the one address that it \
+                         was made at"
+                    );
+                    return Err(source.at(&["people", name.as_str(), "keys"], why));
+                }
                 Some(other) if other != name => {
                     let why = format!(
                         "`{name}` and `{other}` have the same key: one human fills one seat, so \

@@ -315,7 +315,7 @@ proptest! {
     /// Whatever else it says: only the honest assertion is a signature.
     #[test]
     fn nothing_like_it_is_a_signature(at in 0usize..10_000, byte: u8, text in ".{0,200}") {
-        let passkey = SoftPasskey::eddsa(HERE, 7);
+        let passkey = SoftPasskey::seeded(HERE, 7);
         let keys = enrolled(&passkey);
         let honest = passkey.sign(STATEMENT);
         prop_assert!(check(&keys, &text).is_err());

@@ -9,7 +9,7 @@ use crate::commands::json;
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
 use countermand_core::configuration::{Enrolment, Signers};
-use countermand_core::statement::Statement;
+use countermand_core::statement::{Act, Statement};
 use countermand_engine::key::{self, Key};
 use countermand_ledger::checkpoint::VerifyingKey;
 use countermand_ledger::keyring::{KeyChanges, Keyring};
@@ -130,6 +130,25 @@ struct Entries {
     enrolment: Option<Enrolment>,
 }
 
+/// Whether a statement is about the change and by the human that its entry names.
+fn is_of(text: &str, leaf: &Leaf) -> Result<(), String> {
+    let statement: Statement = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let about = match &statement.act {
+        Act::Approve(subject) | Act::Adopt(subject) | Act::Reject { subject, .. } => {
+            Some(subject.change)
+        }
+        Act::Restore { change, .. } | Act::Resolve { change, .. } => Some(*change),
+        _ => None,
+    };
+    let entry = leaf.body().get("change").and_then(Value::as_u64);
+    match (about, entry) {
+        (Some(about), Some(entry)) if about.0 != entry => {
+            Err(format!("the statement is about change {about}, the entry about {entry}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Entries {
     fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
         let leaf = Leaf::parse(line).map_err(Failure::new)?;
@@ -143,9 +162,11 @@ impl Entries {
             (None, None) => return Ok(()),
             (Some(statement), Some(signature)) => {
                 let texts = statement.as_str().zip(signature.as_str());
-                texts
-                    .ok_or("they are no texts".to_owned())
-                    .and_then(|(s, g)| self.signer(s, g, leaf.at()))
+                texts.ok_or("they are no texts".to_owned()).and_then(|(s, g)| {
+                    let signer = self.signer(s, g, leaf.at())?;
+                    is_of(s, &leaf)?;
+                    Ok(signer)
+                })
             }
             _ => Err("one of statement and signature is missing".to_owned()),
         };
@@ -161,7 +182,14 @@ impl Entries {
     /// Another configuration is in force: whose keys count from now on.
     fn applied(&mut self, leaf: &Leaf) -> Result<(), Failure> {
         let Some(said) = leaf.body().get("signers") else {
-            self.enrolment = None;
+            // Once it is told, it is told each time: else any key would count again.
+            if self.enrolment.is_some() {
+                let why = "it does not say whose keys count, and an entry before it did";
+                return Err(Failure::new(format!(
+                    "entry {} (config.applied): {why}",
+                    leaf.index()
+                )));
+            }
             return Ok(());
         };
         let signers: Signers = serde_json::from_value(said.clone()).map_err(|error| {
