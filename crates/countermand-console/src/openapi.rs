@@ -1,6 +1,6 @@
 //! The HTTP API as an OpenAPI document, made from the handlers themselves.
 
-use crate::pages::keys;
+use crate::pages::{enter, keys};
 use crate::problem::{Problem, Trouble};
 use crate::reader::Reader;
 use crate::{act, api, live};
@@ -29,6 +29,8 @@ use utoipa::{IntoResponses, Modify, OpenApi};
         act::stop,
         keys::ask,
         keys::made,
+        enter::begin,
+        enter::prove,
         document
     ),
     components(schemas(Problem)),

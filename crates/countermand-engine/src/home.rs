@@ -121,11 +121,21 @@ impl Home {
 
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
     let failed = |error| HomeError::File { path: path.to_owned(), error };
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let draft = PathBuf::from(draft);
+    // Of a process that was killed while it wrote.
+    let _ = std::fs::remove_file(&draft);
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+    let mut file = opened.map_err(failed)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    // A link never takes the place of what is there.
+    let linked = written.and_then(|()| std::fs::hard_link(&draft, path));
+    let removed = std::fs::remove_file(&draft);
+    match linked {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(HomeError::Exists(path.to_owned()));
+            Err(HomeError::Exists(path.to_owned()))
         }
-        opened => opened.map_err(failed)?,
-    };
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+        linked => linked.and(removed).map_err(failed),
+    }
 }

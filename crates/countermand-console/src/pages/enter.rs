@@ -6,6 +6,7 @@ use crate::act::{Body, read};
 use crate::api::json;
 use crate::guard;
 use crate::login::NotLetIn;
+use crate::openapi::{Bad, Instead, Refused};
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::App;
@@ -51,14 +52,27 @@ pub(crate) async fn enter(
     Ok(with_cookie(&app, Redirect::to("/").into_response(), token.as_str(), seconds))
 }
 
-/// `POST /api/v1/login/ask`: what the browser is asked with.
+/// What a browser is asked with to log somebody in by their passkey. Anybody may ask.
+#[utoipa::path(
+    post,
+    path = "/api/v1/login/ask",
+    security(()),
+    responses((status = 200, description = "The text whose SHA-256 is the challenge, and options", body = Object), Bad, Refused, Instead)
+)]
 pub(crate) async fn begin(State(app): State<App>, headers: HeaderMap) -> Result<Response, Trouble> {
     let origin = guard::origin(&app, &headers)?;
     let known = guard::cookie(&app, &headers).and_then(|cookie| Reader::of(&app, cookie));
     json(&app.passkeys.login(&origin, known.as_ref().map(Reader::human)))
 }
 
-/// `POST /api/v1/login/proof`: what the browser gave.
+/// Logs in whoever used their passkey: sets the session's cookie.
+#[utoipa::path(
+    post,
+    path = "/api/v1/login/proof",
+    request_body(content = Object, description = "`text`, as asked with, and the `credential` that the browser gave"),
+    security(()),
+    responses((status = 200, description = "Where to go on", body = Object), Bad, Refused, Instead)
+)]
 pub(crate) async fn prove(
     State(app): State<App>,
     headers: HeaderMap,

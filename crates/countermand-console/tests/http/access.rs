@@ -74,7 +74,8 @@ async fn a_stranger_gets_nothing_anywhere() {
     let mine = served.login("bob").await;
     let bearer = format!("Authorization: Bearer {credential}");
     let cookie = format!("Cookie: countermand={credential}");
-    let twice = format!("Cookie: {mine}; countermand=x");
+    // Two that both let somebody in: nobody knows whose request it is.
+    let twice = format!("Cookie: {mine}; {}", served.login("carol").await);
     let strangers = [
         &[][..],
         &["Cookie: countermand="],
@@ -108,6 +109,8 @@ async fn a_stranger_gets_nothing_anywhere() {
         }
     }
     assert!(served.get("/", &mine).await.body.contains("billing"), "a reader is told");
+    let planted = served.get("/", &format!("countermand=x; {mine}; countermand=")).await;
+    assert!(planted.body.contains("billing"), "what another page planted shuts nobody out");
 }
 
 #[tokio::test]

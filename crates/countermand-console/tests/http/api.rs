@@ -49,7 +49,8 @@ async fn the_document_has_every_address_of_the_api_and_is_the_one_in_the_documen
     let kept = std::fs::read_to_string(file).unwrap_or_default();
     assert_eq!(kept.trim_end(), text, "run this test once with COUNTERMAND_BLESS=1");
     for (path, item) in document["paths"].as_object().unwrap() {
-        for (status, answer) in item["get"]["responses"].as_object().unwrap() {
+        let does = if item["get"].is_object() { &item["get"] } else { &item["post"] };
+        for (status, answer) in does["responses"].as_object().unwrap() {
             let kinds = answer["content"].as_object().unwrap();
             let problem = kinds.contains_key("application/problem+json");
             assert_eq!(problem, status != "200", "{path} {status}");
@@ -71,7 +72,7 @@ async fn whatever_is_asked_of_the_api_is_answered_and_never_by_an_error_of_its_o
         }
         let none = Vec::new();
         let parameters = item["get"]["parameters"].as_array().unwrap_or(&none);
-        for value in VALUES {
+        for value in VALUES.iter().filter(|_| item["get"].is_object()) {
             let (filled, query) = filled(path, parameters, value);
             for address in [filled.clone(), format!("{filled}?{query}")] {
                 let answer = served.get(&address, &cookie).await;

@@ -384,7 +384,11 @@ impl Stand {
             programs: self.server.tools().directory().to_owned(),
         });
         let plan = target.plan_take_back(vec![KeptWrite { index: 1, images }]).await.unwrap();
-        let rows: Vec<String> = plan.rows.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        let mut all = plan.rows;
+        for (table, rows) in plan.removed {
+            *all.entry(table).or_default() += rows;
+        }
+        let rows: Vec<String> = all.iter().map(|(name, n)| format!("{name} {n}")).collect();
         (rows.join(", "), plan.conflicts)
     }
 

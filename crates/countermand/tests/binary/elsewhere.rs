@@ -94,10 +94,9 @@ impl Life {
 
     /// Has alice propose a configuration that loosens and bob approve it, with their security keys.
     async fn configured_by_keys(&self, alice: &Authenticator, bob: &Authenticator) {
-        let mallory = self.installation.public("mallory");
-        self.installation.edit(|text| {
-            format!("{text}\n[people.mallory]\nkeys = [{mallory:?}]\n[reviewers.mallory]\n")
-        });
+        let erin = Authenticator::new(4).public();
+        self.installation
+            .edit(|text| format!("{text}\n[people.erin]\nkeys = [{erin:?}]\n[reviewers.erin]\n"));
         let plain = self.sign("alice", &["config", "apply"]).await;
         assert!(plain.code == 1 && plain.stderr.contains("user-verified"), "{}", plain.stderr);
         let proposed = self.by_key("alice", alice, VERIFIED, &["config", "apply"]).await;
