@@ -364,8 +364,12 @@ impl Tx<'_> {
         self.execute("DELETE FROM nonce", []).map(drop)
     }
 
-    /// Remembers that something is frozen.
+    /// Remembers that something is frozen. Who prepared to let it run again had not seen this: their
+    /// statements are good for nothing any more.
     pub(crate) fn put_frozen(&mut self, scope: &str, why: &str) -> Result<(), StoreError> {
+        let sql = "DELETE FROM nonce WHERE statement ->> '$.act' = 'thaw' \
+                   AND statement ->> '$.subject.what' = ?1";
+        self.execute(sql, [scope])?;
         let sql = "INSERT OR REPLACE INTO frozen (scope, why) VALUES (?1, ?2)";
         self.execute(sql, params![scope, why])?;
         Ok(())

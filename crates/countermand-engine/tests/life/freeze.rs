@@ -1,7 +1,7 @@
 //! The kill switch: what is under way, and a store that is sick.
 
 use crate::memory::Memory;
-use crate::world::{self, NOBODY, World};
+use crate::world::{self, NOBODY, World, refused};
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::{ChangeView, Command, PrepareAct, Reply, Scope};
 use countermand_engine::{Clock, Home, Refusal};
@@ -140,6 +140,30 @@ impl World {
 
 fn says(view: &ChangeView, words: &str) -> bool {
     view.history.iter().any(|(_, said)| said.contains(words))
+}
+
+/// A signature that was given for one freeze, or kept back, lifts no later one.
+#[tokio::test]
+async fn a_thaw_that_was_prepared_before_a_freeze_does_not_lift_it() {
+    let world = World::new().await;
+    let freeze = async |reason: &str| {
+        let freeze = Command::Freeze { what: Scope::Everything, reason: reason.to_owned() };
+        let told = world.engine.control(freeze, NOBODY).await;
+        assert!(matches!(told, Reply::Done { .. }), "{told:?}");
+    };
+    freeze("a drill").await;
+    let thaw = PrepareAct::Thaw { what: Scope::Everything };
+    let Reply::Prepared { statement, .. } = world.prepare("carol", thaw).await else {
+        panic!("it was not prepared")
+    };
+    freeze("a real one").await;
+    let signature = World::signature("carol", &statement);
+    let late = Command::Submit { statement, signature };
+    let told = world.engine.control(late, NOBODY).await;
+    assert!(refused(&told).contains("prepare it again"), "{told:?}");
+    assert!(is_frozen(&world).await);
+    world.thaw(Scope::Everything).await;
+    assert!(!is_frozen(&world).await);
 }
 
 #[tokio::test]
