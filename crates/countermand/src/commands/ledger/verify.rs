@@ -3,13 +3,15 @@
 //! Beside what the ledger's own verification covers, every checkpoint that was published is held
 //! against the entries, and every signed statement in them against its signature.
 
+mod stated;
+
 use super::relocate;
 use crate::cli::Global;
 use crate::commands::json;
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
 use countermand_core::configuration::{Enrolment, Signers};
-use countermand_core::statement::{Act, Statement};
+use countermand_core::statement::Statement;
 use countermand_engine::key::{self, Key};
 use countermand_ledger::checkpoint::VerifyingKey;
 use countermand_ledger::keyring::{KeyChanges, Keyring};
@@ -18,7 +20,6 @@ use countermand_ledger::segment;
 use countermand_ledger::tree::Tree;
 use countermand_ledger::verify::{Evidence, Report, Texts, verify};
 use indicatif::ProgressBar;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use ssh_key::{PublicKey, SshSig};
@@ -130,25 +131,6 @@ struct Entries {
     enrolment: Option<Enrolment>,
 }
 
-/// Whether a statement is about the change and by the human that its entry names.
-fn is_of(text: &str, leaf: &Leaf) -> Result<(), String> {
-    let statement: Statement = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let about = match &statement.act {
-        Act::Approve(subject) | Act::Adopt(subject) | Act::Reject { subject, .. } => {
-            Some(subject.change)
-        }
-        Act::Restore { change, .. } | Act::Resolve { change, .. } => Some(*change),
-        _ => None,
-    };
-    let entry = leaf.body().get("change").and_then(Value::as_u64);
-    match (about, entry) {
-        (Some(about), Some(entry)) if about.0 != entry => {
-            Err(format!("the statement is about change {about}, the entry about {entry}"))
-        }
-        _ => Ok(()),
-    }
-}
-
 impl Entries {
     fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
         let leaf = Leaf::parse(line).map_err(Failure::new)?;
@@ -159,14 +141,13 @@ impl Entries {
             self.applied(&leaf)?;
         }
         let signer = match (member("statement"), member("signature")) {
-            (None, None) => return Ok(()),
+            (None, None) if !stated::is_needed(leaf.kind()) => return Ok(()),
+            (None, None) => Err("there is none, and what it tells takes one".to_owned()),
             (Some(statement), Some(signature)) => {
                 let texts = statement.as_str().zip(signature.as_str());
-                texts.ok_or("they are no texts".to_owned()).and_then(|(s, g)| {
-                    let signer = self.signer(s, g, leaf.at())?;
-                    is_of(s, &leaf)?;
-                    Ok(signer)
-                })
+                texts
+                    .ok_or("they are no texts".to_owned())
+                    .and_then(|(s, g)| self.signer(s, g, &leaf))
             }
             _ => Err("one of statement and signature is missing".to_owned()),
         };
@@ -202,8 +183,9 @@ impl Entries {
         Ok(())
     }
 
-    /// Who signed this statement with which key, if its signature holds and the key counted then.
-    fn signer(&self, text: &str, signature: &str, at: Timestamp) -> Result<String, String> {
+    /// Who signed this statement with which key, if its signature holds, the key counted then, and it
+    /// is of what its entry tells.
+    fn signer(&self, text: &str, signature: &str, leaf: &Leaf) -> Result<String, String> {
         let statement: Statement =
             serde_json::from_str(text).map_err(|error| format!("not a statement: {error}"))?;
         if statement.to_bytes() != text.as_bytes() {
@@ -212,12 +194,13 @@ impl Entries {
         let human = statement.signer.as_str();
         let keys: Vec<Key> = match &self.enrolment {
             Some(enrolment) => {
-                enrolment.keys_of(human, at).filter_map(|line| line.parse().ok()).collect()
+                enrolment.keys_of(human, leaf.at()).filter_map(|line| line.parse().ok()).collect()
             }
             None => vec![own_key(signature)?],
         };
         let signed = key::verify(&keys, text.as_bytes(), signature);
         let signed = signed.map_err(|error| error.to_string())?;
+        stated::is_of(&statement, leaf)?;
         Ok(format!("{human} {}", signed.key))
     }
 
@@ -351,6 +334,7 @@ fn borrowed(files: &[Named]) -> Vec<(&str, &[u8])> {
 mod tests {
     use super::*;
     use countermand_core::statement::NAMESPACE;
+    use jiff::Timestamp;
     use serde_json::json;
     use std::io::Write as _;
     use std::process::{Command, Stdio};
@@ -362,6 +346,10 @@ mod tests {
     );
 
     fn signature(namespace: &str) -> String {
+        signature_over(STATEMENT, namespace)
+    }
+
+    fn signature_over(statement: &str, namespace: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
         let mut make = Command::new("ssh-keygen");
@@ -371,7 +359,7 @@ mod tests {
         sign.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(&key);
         sign.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = sign.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(STATEMENT.as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(statement.as_bytes()).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     }
 
@@ -411,6 +399,48 @@ mod tests {
             let why = audited(&bad).err().unwrap().why;
             assert!(why.starts_with("entry 0 (freeze.off): its signature"), "{why}");
         }
+    }
+
+    /// A gateway that lies puts a true statement where it does not belong, or none.
+    #[test]
+    fn a_statement_stands_only_in_an_entry_that_is_of_it_and_is_missed_where_it_is_not() {
+        let told = |kind: &str, body: &serde_json::Value| {
+            entry(kind, body, &mut Entries::default(), 0).map_err(|failure| failure.why)
+        };
+        let thaw = json!({ "statement": STATEMENT, "signature": signature(NAMESPACE) });
+        told("freeze.off", &thaw).unwrap();
+        let mut approval = thaw.clone();
+        approval["change"] = json!(7);
+        let why = told("change.approved", &approval).unwrap_err();
+        assert!(why.contains("`thaw` is no statement for it"), "{why}");
+        for kind in ["change.approved", "change.resolved", "agent.added", "freeze.off"] {
+            let why = told(kind, &json!({ "change": 7 })).unwrap_err();
+            assert!(why.contains("there is none"), "{kind}: {why}");
+        }
+        told("change.held", &json!({ "change": 7 })).unwrap();
+
+        let resolve = STATEMENT.replace("thaw", "resolve").replace(
+            r#"{"what":"everything"}"#,
+            r#"{"change":7,"committed":true,"reason":"seen"}"#,
+        );
+        let signed = signature_over(&resolve, NAMESPACE);
+        let of =
+            |change: u64| json!({ "change": change, "statement": resolve, "signature": signed });
+        told("change.resolved", &of(7)).unwrap();
+        let why = told("change.resolved", &of(8)).unwrap_err();
+        assert!(why.contains("about change 7, the entry about 8"), "{why}");
+    }
+
+    /// Else any key would count again from there on.
+    #[test]
+    fn whose_keys_count_is_told_each_time_once_it_was() {
+        let mut entries = Entries::default();
+        let silent = json!({ "digest": "" });
+        entry("config.applied", &silent, &mut entries, 0).unwrap();
+        let tells = json!({ "digest": "", "unsigned": true, "signers": { "bob": [] } });
+        entry("config.applied", &tells, &mut entries, 1).unwrap();
+        let why = entry("config.applied", &silent, &mut entries, 2).unwrap_err().why;
+        assert!(why.contains("does not say whose keys count"), "{why}");
     }
 
     /// A passkey that signed [`STATEMENT`], once, elsewhere: nothing of a server is needed.
