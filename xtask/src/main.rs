@@ -11,9 +11,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => tidy(),
-        ["bench", "postgres", ref rest @ ..] => bench("bench_postgres", rest),
-        ["bench", "freeze", ref rest @ ..] => bench("bench_freeze", rest),
-        ["bench", "console", ref rest @ ..] => bench_console(rest),
+        ["bench", "postgres", ref rest @ ..] => bench("bench_postgres", AS_SHIPPED, rest),
+        ["bench", "freeze", ref rest @ ..] => bench("bench_freeze", AS_TESTED, rest),
+        ["bench", "console", ref rest @ ..] => bench("bench_console", AS_TESTED, rest),
         ["screenshots"] => screenshots(),
         _ => {
             eprintln!(
@@ -34,21 +34,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Built as it is shipped: the parser has assertions and little is optimized in any other way.
-fn bench(example: &str, arguments: &[&str]) -> ExitCode {
-    let status = Command::new(env!("CARGO"))
-        .args(["run", "--locked", "--quiet", "--release", "--package", "countermand"])
-        .args(["--example", example, "--"])
-        .args(arguments)
-        .status();
-    if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
+/// The parser has assertions and little is optimized in any other way.
+const AS_SHIPPED: &[&str] = &["--release", "--package", "countermand"];
+/// What is fast enough there is faster as it is shipped.
+const AS_TESTED: &[&str] = &[];
 
-/// As tests are built: what is fast enough there is faster as it is shipped.
-fn bench_console(arguments: &[&str]) -> ExitCode {
+fn bench(example: &str, built: &[&str], arguments: &[&str]) -> ExitCode {
     let status = Command::new(env!("CARGO"))
         .args(["run", "--locked", "--quiet"])
-        .args(["--example", "bench_console", "--"])
+        .args(built)
+        .args(["--example", example, "--"])
         .args(arguments)
         .status();
     if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

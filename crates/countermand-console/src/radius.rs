@@ -68,20 +68,12 @@ pub(crate) fn rows(preview: &Preview, rehearsed: Option<&Counts>) -> Vec<Row> {
     }
     rows.extend(limits.iter().map(|(table, limit)| {
         Row {
-            kind: Text::of("table"),
-            name: Text::of(table),
-            named: false,
-            fate: "changed",
-            critical: false,
-            tags: String::new(),
             rows: digits(limit.measured),
-            unsigned: false,
             limit: digits(limit.limit),
             rehearsed: rehearsed
                 .map(|counts| digits(counts.get(table).copied().unwrap_or(0)))
                 .unwrap_or_default(),
-            bytes: String::new(),
-            why: Text::of(""),
+            ..Row::of_table(table)
         }
     }));
     rows.extend(unsigned(preview, rehearsed));
@@ -93,20 +85,33 @@ fn unsigned(preview: &Preview, rehearsed: Option<&Counts>) -> Vec<Row> {
     let signed = |table: &String| preview.ceiling.rows.contains_key(table);
     let more = rehearsed.into_iter().flatten().filter(|(table, rows)| **rows > 0 && !signed(table));
     let row = |(table, rows): (&String, &u64)| Row {
-        kind: Text::of("table"),
-        name: Text::of(table),
-        named: false,
-        fate: "changed",
-        critical: false,
-        tags: String::new(),
-        rows: String::new(),
         limit: digits(0),
         unsigned: true,
         rehearsed: digits(*rows),
-        bytes: String::new(),
         why: Text::of("changed in the rehearsal, and not signed for: here it would be rolled back"),
+        ..Row::of_table(table)
     };
     more.map(row).collect()
+}
+
+impl Row {
+    /// A table that is not in the radius, and changed all the same.
+    fn of_table(table: &str) -> Row {
+        Row {
+            kind: Text::of("table"),
+            name: Text::of(table),
+            named: false,
+            fate: "changed",
+            critical: false,
+            tags: String::new(),
+            rows: String::new(),
+            limit: String::new(),
+            unsigned: false,
+            rehearsed: String::new(),
+            bytes: String::new(),
+            why: Text::of(""),
+        }
+    }
 }
 
 /// What becomes of an object, in a word that is a class of the style sheet too.

@@ -194,6 +194,22 @@ fn one_key_is_one_human() {
     assert!(error.contains("the same key"), "{error}");
 }
 
+/// At a second address it would sign for whoever serves that one.
+#[test]
+fn a_passkey_stands_here_once() {
+    let passkey = include_str!("../commands/ledger/verify/passkey.txt").trim();
+    let elsewhere = passkey.replace("http://localhost:6480", "http://localhost:3000");
+    assert_ne!(elsewhere, passkey);
+    let keys = |lines: &[&str]| {
+        let line = GOOD.lines().nth(8).unwrap();
+        let lines: Vec<String> = lines.iter().map(|line| format!("{line:?}")).collect();
+        parse(&GOOD.replace(line, &format!("keys = [{}]", lines.join(", "))))
+    };
+    assert!(keys(&[passkey]).is_ok());
+    let error = keys(&[passkey, &elsewhere]).unwrap_err().to_string();
+    assert!(error.contains("stands here twice"), "{error}");
+}
+
 #[test]
 fn a_partner_that_is_the_same_database_is_refused() {
     let same = GOOD.replace("/run/postgresql", "db.internal");

@@ -54,6 +54,22 @@ fn a_person_reads_by_a_link_and_a_stranger_gets_none() {
     assert!(http(port, &status).starts_with("HTTP/1.1 401"), "a restart logs out");
 }
 
+/// Whoever takes its port keeps people from reading, and nothing else.
+#[test]
+fn a_gateway_guards_without_its_console_where_somebody_has_its_address() {
+    for taken in ["127.0.0.1", "[::1]"] {
+        let (installation, port) = with_console();
+        let Ok(_squatter) = TcpListener::bind(format!("{taken}:{port}")) else { continue };
+        let serving = installation.serve();
+        serving.says(&["there is no console", "cannot listen"]);
+        let link = installation.run(&["console", "link", "--as", "bob"]);
+        assert_eq!(link.code, 1, "{}", link.stdout);
+        let frozen = installation.run(&["freeze", "everything", "--reason", "drill"]);
+        assert_eq!(frozen.code, 0, "{}", frozen.stderr);
+        assert_eq!(serving.stop(), 0);
+    }
+}
+
 #[test]
 fn a_gateway_without_a_console_says_so() {
     let installation = Installation::new();

@@ -1,7 +1,7 @@
 //! The crash matrix of writes that flow: the gateway is killed before and after every durable step
 //! while an agent writes. What the database has of it, the ledger can take back: all of it.
 
-use super::{Death, NOBODY, configuration, database, run_child_at, sign};
+use super::{Death, NOBODY, configuration, database, every_step, run_child_at, sign};
 use countermand::serve::Gateway;
 use countermand_doors::postgres::scratch::{Login, ScratchServer, Tools, psql_as};
 use countermand_engine::Home;
@@ -109,19 +109,13 @@ async fn one(server: &ScratchServer, death: Death) -> (bool, bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_durable_step_what_was_written_can_be_taken_back() {
     let server = database().await;
-    let (mut steps, mut wrote) = (0, 0);
-    for step in 1.. {
-        let mut reached = false;
-        for after in [false, true] {
-            let (crashed, written) = one(&server, Death::Step(step, after)).await;
-            reached |= crashed;
-            wrote += u32::from(written);
-        }
-        if !reached {
-            break;
-        }
-        steps = step;
-    }
+    let mut wrote = 0;
+    let steps = every_step(async |death| {
+        let (crashed, written) = one(&server, death).await;
+        wrote += u32::from(written);
+        crashed
+    })
+    .await;
     assert!(steps >= 10, "only {steps} durable steps were reached");
     assert!(wrote >= 10, "only {wrote} lives wrote anything");
     server.stop().await.unwrap();

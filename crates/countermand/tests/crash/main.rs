@@ -266,6 +266,19 @@ async fn one(server: &ScratchServer, death: Death) -> bool {
     crashed
 }
 
+/// Lives one life with a death before and one with a death after every durable step, until there are no
+/// more. Says how many there are.
+async fn every_step(mut one: impl AsyncFnMut(Death) -> bool) -> u64 {
+    for step in 1.. {
+        let before = one(Death::Step(step, false)).await;
+        let after = one(Death::Step(step, true)).await;
+        if !before && !after {
+            return step - 1;
+        }
+    }
+    unreachable!("the steps end")
+}
+
 async fn database() -> ScratchServer {
     let server = ScratchServer::start(Options::default()).await.unwrap();
     let roles = "CREATE ROLE session LOGIN PASSWORD 'secret';
@@ -278,15 +291,7 @@ async fn database() -> ScratchServer {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_durable_step_it_runs_once_and_everything_agrees() {
     let server = database().await;
-    let mut steps = 0;
-    for step in 1.. {
-        let before = one(&server, Death::Step(step, false)).await;
-        let after = one(&server, Death::Step(step, true)).await;
-        if !before && !after {
-            break;
-        }
-        steps = step;
-    }
+    let steps = every_step(async |death| one(&server, death).await).await;
     assert!(steps >= 10, "only {steps} durable steps were reached");
     server.stop().await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! The crash matrix of a key that is replaced: the gateway is killed before and after every durable
 //! step. It comes up again, signs with the key that the ledger says, and the ledger verifies.
 
-use super::{Death, NOBODY, configuration, database, run_child_at, sign};
+use super::{Death, NOBODY, configuration, database, every_step, run_child_at, sign};
 use countermand_core::statement::LedgerKey;
 use countermand_doors::postgres::scratch::ScratchServer;
 use countermand_engine::control::{Command, PrepareAct, Reply};
@@ -69,15 +69,7 @@ async fn one(server: &ScratchServer, death: Death) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_durable_step_of_a_replaced_key_the_ledger_goes_on() {
     let server = database().await;
-    let mut steps = 0;
-    for step in 1.. {
-        let before = one(&server, Death::Step(step, false)).await;
-        let after = one(&server, Death::Step(step, true)).await;
-        if !before && !after {
-            break;
-        }
-        steps = step;
-    }
+    let steps = every_step(async |death| one(&server, death).await).await;
     assert!(steps >= 4, "only {steps} durable steps were reached");
     server.stop().await.unwrap();
 }
