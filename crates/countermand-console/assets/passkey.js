@@ -141,7 +141,10 @@
     typed.value = "";
     typed.required = Boolean(typeBack);
     shown("typed").hidden = !typeBack;
-    shown("numbers").textContent = typeBack ?? "";
+    // They stand above, or on the page; here they would only be copied.
+    shown("asks").textContent = form.dataset.act === "approve_configuration"
+      ? "the configuration's number and how many differences it has"
+      : "the change's number and the largest number of rows that was measured, or 0";
     shown("outcome").textContent = "";
     const no = shown("no");
     const yes = shown("yes");
@@ -162,7 +165,7 @@
       event.preventDefault();
       const outcome = shown("outcome");
       outcome.classList.remove("bad");
-      if (typeBack && typed.value.trim().split(/\s+/).join(" ") !== typeBack) {
+      if (typeBack && typed.value.replaceAll(",", "").trim().split(/\s+/).join(" ") !== typeBack) {
         outcome.classList.add("bad");
         outcome.textContent = "Those are not the numbers: nothing was signed.";
         typed.focus();

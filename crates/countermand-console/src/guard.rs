@@ -104,6 +104,12 @@ fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
 pub(crate) fn origin(app: &App, headers: &HeaderMap) -> Result<Origin, Trouble> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let named = format!("{}://{host}", app.scheme());
+    // Without TLS only its port tells this server from another one at this name, which may pass
+    // requests on and change what is shown.
+    if !app.tls && named != app.own_origin() {
+        let here = app.own_origin();
+        return Err(Trouble::Bad(format!("without TLS passkeys are used at {here} alone")));
+    }
     named.parse().map_err(|error: OriginError| Trouble::Bad(error.to_string()))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::text::{Text, count};
 use countermand_core::digest::Digest;
+use countermand_core::preview::Ceiling;
 use countermand_core::statement::{Act, ConfigurationSubject, ReviewSubject, Statement};
 use countermand_engine::control::ChangeView;
 use countermand_engine::target::RestorePlan;
@@ -45,11 +46,13 @@ pub(crate) fn in_words(
             let stays = "what changed since stays, and nothing is taken back then";
             let goes = "also what changed since is overwritten";
             say("over others", if *overwrite { goes } else { stays }.to_owned());
+            measured(&mut say, change.map(|change| &change.preview.ceiling));
         }
-        Act::Resolve { change, committed, reason } => {
+        Act::Resolve { change: number, committed, reason } => {
             let found = if *committed { "was committed" } else { "was not committed" };
-            say("you resolve", format!("change {change}: you looked, and it {found}"));
+            say("you resolve", format!("change {number}: you looked, and it {found}"));
             say("because", reason.clone());
+            measured(&mut say, change.map(|change| &change.preview.ceiling));
         }
         Act::Thaw { what } => say("you let run again", what.clone()),
         Act::ApproveConfiguration { number, editor, subject } => {
@@ -108,9 +111,17 @@ fn of_change(
     if subject.ceiling.rows.is_empty() {
         say("at most", "no row lost or changed".to_owned());
     }
+    measured(say, Some(&subject.ceiling));
     say("way back", subject.reversibility.to_string());
     say("payload", subject.identity.payload.to_string());
     say("all of it", seen(subject).to_string());
+}
+
+/// What was counted: the largest of it is typed back.
+fn measured(say: &mut impl FnMut(&'static str, String), ceiling: Option<&Ceiling>) {
+    for (table, limit) in ceiling.into_iter().flat_map(|ceiling| &ceiling.rows) {
+        say("measured", format!("{} of {table}", count(limit.measured, "row")));
+    }
 }
 
 fn of_configuration(say: &mut impl FnMut(&'static str, String), subject: &ConfigurationSubject) {

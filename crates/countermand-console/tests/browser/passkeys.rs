@@ -52,6 +52,23 @@ async fn enrolled(served: Served, wanted: Installation) -> Served {
     Served::at(world.again(wanted).await.unwrap(), port).await
 }
 
+/// What the dialog asks to be typed, as a human finds it: in what it says.
+async fn numbers(page: &Page) -> String {
+    let found = page
+        .evaluate(
+            "(() => {
+                const said = [...document.querySelectorAll('#sign-said dt')].map((term) =>
+                    [term.textContent, term.nextElementSibling.textContent]);
+                const of = (name) => said.filter(([it]) => it === name).map(([, words]) => words);
+                const rows = of('measured').map((words) => Number(words.split(' ')[0].replaceAll(',', '')));
+                const number = said[0][1].match(/(?:change|configuration) (\\d+)/)[1];
+                return `${number} ${of('difference').length || Math.max(0, ...rows)}`;
+            })()",
+        )
+        .await;
+    found.as_str().unwrap().to_owned()
+}
+
 async fn enter(page: &Page) {
     page.open("/enter").await;
     page.until("!document.getElementById('prove').hidden").await;
@@ -94,7 +111,7 @@ impl Bob {
         self.page.until("document.getElementById('sign').open").await;
         let asked = self.page.evaluate("!document.getElementById('sign-typed').hidden").await;
         if asked == true {
-            let numbers = self.page.text("#sign-numbers").await;
+            let numbers = numbers(&self.page).await;
             self.page.fill("#sign input", &numbers).await;
         }
         self.page.click("#sign-yes").await;
@@ -146,7 +163,7 @@ async fn a_passkey_is_made_enrolled_and_approves_what_its_human_read() {
     bob.page.click("#sign-yes").await;
     bob.said("Those are not the numbers").await;
     assert!(bob.change(number).await.approvals.is_empty());
-    let numbers = bob.page.text("#sign-numbers").await;
+    let numbers = numbers(&bob.page).await;
     bob.page.fill("#sign input", &numbers).await;
     bob.page.click("#sign-yes").await;
     bob.said("is approved by bob").await;
@@ -187,7 +204,7 @@ async fn a_change_is_rejected_and_a_cooling_stopped_without_a_mouse() {
     // Whoever presses Enter at once has done nothing.
     let first = bob.page.evaluate("document.activeElement.id").await;
     assert!(first == "sign-no", "{first}");
-    let numbers = bob.page.text("#sign-numbers").await;
+    let numbers = numbers(&bob.page).await;
     bob.page.fill("#sign input", &numbers).await;
     bob.page.press("Enter").await;
     bob.said("is rejected by bob").await;
@@ -267,7 +284,7 @@ async fn whoever_does_not_unlock_their_passkey_has_signed_nothing() {
     authenticator.unlocks(false).await;
     page.click("form[data-act=approve] button").await;
     page.until("document.getElementById('sign').open").await;
-    let numbers = page.text("#sign-numbers").await;
+    let numbers = numbers(&page).await;
     page.fill("#sign input", &numbers).await;
     page.click("#sign-yes").await;
     page.until("document.getElementById('sign-outcome').innerText.includes('Nothing was signed')")

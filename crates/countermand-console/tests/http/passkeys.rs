@@ -7,26 +7,28 @@ use countermand_engine::control::{ChangeView, PrepareAct};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-/// What the browser calls the console: the port is the browser's end of a tunnel.
-const HOST: &str = "localhost:6480";
-const HERE: &str = "http://localhost:6480";
+/// Somebody's passkey, made at the console that serves at this port.
+fn of(person: &str, port: u16) -> SoftPasskey {
+    SoftPasskey::seeded(&format!("http://localhost:{port}"), person.as_bytes()[0])
+}
 
-fn of(person: &str) -> SoftPasskey {
-    SoftPasskey::seeded(HERE, person.as_bytes()[0])
+/// A port that was free just now.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A world in which these people have passkeys, and its console.
 async fn served(with_passkey: &[&str]) -> Served {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let mut installation = world::installation(folder.path());
     for person in with_passkey {
         let human = installation.humans.get_mut(&person.parse().unwrap()).unwrap();
-        human.keys.push(of(person).line().parse().unwrap());
+        human.keys.push(of(person, port).line().parse().unwrap());
     }
     installation.configuration = configuration_of(&installation);
     let world = World::built(folder, installation).await;
     world.let_in().await;
-    Served::over(world).await
+    Served::at(world, port).await
 }
 
 /// Somebody with a browser.
@@ -37,6 +39,15 @@ struct Browser<'s> {
 }
 
 impl Served {
+    /// Somebody's passkey.
+    fn of(&self, person: &str) -> SoftPasskey {
+        of(person, self.port)
+    }
+
+    fn host(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
     async fn send(&self, head: &str, body: &str) -> Answer {
         let length = body.len();
         self.raw(&format!("{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"))
@@ -45,8 +56,10 @@ impl Served {
 
     async fn post(&self, path: &str, cookie: &str, body: &Value) -> Answer {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {HOST}\r\nOrigin: {HERE}\r\nCookie: {cookie}\r\n\
-             Content-Type: application/json"
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nOrigin: {}\r\nCookie: {cookie}\r\n\
+             Content-Type: application/json",
+            self.host(),
+            self.origin()
         );
         self.send(&head, &body.to_string()).await
     }
@@ -54,12 +67,12 @@ impl Served {
     /// A browser that a link let in.
     async fn reader(&self, person: &str) -> Browser<'_> {
         let cookie = self.login(person).await;
-        Browser { served: self, cookie, passkey: of(person) }
+        Browser { served: self, cookie, passkey: self.of(person) }
     }
 
     /// A browser that a passkey let in.
     async fn signer(&self, person: &str) -> Browser<'_> {
-        let mut browser = Browser { served: self, cookie: String::new(), passkey: of(person) };
+        let mut browser = Browser { served: self, cookie: String::new(), passkey: self.of(person) };
         let entered = browser.enter().await;
         assert_eq!(entered.status, 200, "{entered:?}");
         browser.cookie = entered.cookie();
@@ -77,7 +90,11 @@ impl Browser<'_> {
     }
 
     async fn page(&self, path: &str) -> String {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}", self.cookie);
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: {}",
+            self.served.host(),
+            self.cookie
+        );
         let answer = self.served.send(&head, "").await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
@@ -311,6 +328,7 @@ async fn another_page_signs_and_stops_nothing() {
     let number = waiting(&served, "billing").await;
     let bob = served.signer("bob").await;
     let freeze = json!({ "act": "freeze", "reason": "drill" }).to_string();
+    let (host, here) = (served.host(), served.origin());
     let paths = ["/api/v1/prepare", "/api/v1/submit", "/api/v1/stop", "/api/v1/passkeys/made"];
     for path in paths {
         for from in [
@@ -318,10 +336,10 @@ async fn another_page_signs_and_stops_nothing() {
             "Origin: null",
             "Origin: http://localhost:3000",
             "Origin: http://evil.example\r\nSec-Fetch-Site: same-origin",
-            "Origin: http://localhost:6480\r\nSec-Fetch-Site: same-site",
+            &format!("Origin: {here}\r\nSec-Fetch-Site: same-site"),
         ] {
             let head = format!(
-                "POST {path} HTTP/1.1\r\nHost: {HOST}\r\n{from}\r\nCookie: {}\r\n\
+                "POST {path} HTTP/1.1\r\nHost: {host}\r\n{from}\r\nCookie: {}\r\n\
                  Content-Type: application/json",
                 bob.cookie
             );
@@ -329,7 +347,7 @@ async fn another_page_signs_and_stops_nothing() {
         }
         for kind in ["text/plain", "application/x-www-form-urlencoded"] {
             let head = format!(
-                "POST {path} HTTP/1.1\r\nHost: {HOST}\r\nOrigin: {HERE}\r\nCookie: {}\r\n\
+                "POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {here}\r\nCookie: {}\r\n\
                  Content-Type: {kind}",
                 bob.cookie
             );
@@ -337,7 +355,7 @@ async fn another_page_signs_and_stops_nothing() {
         }
         for method in ["GET", "PUT", "DELETE"] {
             let head = format!(
-                "{method} {path}?act=freeze HTTP/1.1\r\nHost: {HOST}\r\nOrigin: {HERE}\r\n\
+                "{method} {path}?act=freeze HTTP/1.1\r\nHost: {host}\r\nOrigin: {here}\r\n\
                  Cookie: {}",
                 bob.cookie
             );
@@ -374,16 +392,16 @@ async fn a_passkey_lets_its_human_in_once_for_each_challenge() {
     assert_eq!(asked["options"]["allowCredentials"], json!([]), "a stranger learns nothing");
     let text = asked["text"].as_str().unwrap();
     let proof = |passkey: &SoftPasskey| json!({ "text": text, "credential": passkey.get(text) });
-    let stranger = served.post("/api/v1/login/proof", "", &proof(&of("mallory"))).await;
+    let stranger = served.post("/api/v1/login/proof", "", &proof(&served.of("mallory"))).await;
     assert_eq!((stranger.status, stranger.header("set-cookie")), (401, None), "{stranger:?}");
-    let touched = of("bob").lying(|scene| scene.flags = PRESENT, proof);
+    let touched = served.of("bob").lying(|scene| scene.flags = PRESENT, proof);
     assert_eq!(served.post("/api/v1/login/proof", "", &touched).await.status, 401);
     let agents = |scene: &mut crate::soft_passkey::Scene| {
         scene.origin = "http://localhost:3000".to_owned();
     };
-    let elsewhere = of("bob").lying(agents, proof);
+    let elsewhere = served.of("bob").lying(agents, proof);
     assert_eq!(served.post("/api/v1/login/proof", "", &elsewhere).await.status, 401);
-    let good = proof(&of("bob"));
+    let good = proof(&served.of("bob"));
     let entered = served.post("/api/v1/login/proof", "", &good).await;
     assert_eq!(entered.status, 200, "{entered:?}");
     let cookie = entered.header("set-cookie").unwrap();
@@ -397,10 +415,32 @@ async fn a_passkey_lets_its_human_in_once_for_each_challenge() {
     assert_eq!(bob.post("/api/v1/stop", &freeze).await.status, 401, "its hour is over");
 }
 
+/// A page at another port may pass everything on, and change what is shown.
+#[tokio::test]
+async fn under_another_port_nobody_logs_in_makes_a_passkey_or_is_given_anything_to_sign() {
+    let served = served(&["bob"]).await;
+    let bob = served.signer("bob").await;
+    let wanted = json!({ "act": "thaw", "what": "everything" }).to_string();
+    for path in ["/api/v1/login/ask", "/api/v1/passkeys/ask", "/api/v1/prepare"] {
+        let head = |port: u16| {
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n\
+                 Cookie: {}\r\nContent-Type: application/json",
+                bob.cookie
+            )
+        };
+        let answer = served.send(&head(3000), &wanted).await;
+        assert_eq!(answer.status, 400, "{path}: {answer:?}");
+        assert!(answer.body.contains(&served.origin()), "{path}: {answer:?}");
+        let here = served.send(&head(served.port), &wanted).await;
+        assert!(!here.body.contains("without TLS"), "{path}: {here:?}");
+    }
+}
+
 #[tokio::test]
 async fn who_guesses_with_passkeys_is_told_to_wait_and_keeps_nobody_out() {
     let served = served(&["bob"]).await;
-    let guess = json!({ "text": "guess", "credential": of("bob").get("guess") });
+    let guess = json!({ "text": "guess", "credential": served.of("bob").get("guess") });
     for _ in 0..10 {
         assert_eq!(served.post("/api/v1/login/proof", "", &guess).await.status, 401);
     }
@@ -413,7 +453,7 @@ async fn a_link_makes_a_passkey_which_counts_for_nobody() {
     let served = served(&["carol"]).await;
     let bob = served.reader("bob").await;
     let page = bob.page("/keys").await;
-    assert!(page.contains("A link let you in") && page.contains(HERE), "{page}");
+    assert!(page.contains("A link let you in") && page.contains(&served.origin()), "{page}");
     let asked = json_of(&bob.post("/api/v1/passkeys/ask", &Value::Null).await);
     let text = asked["text"].as_str().unwrap();
     assert_eq!(asked["options"]["user"]["name"], "bob");
@@ -475,7 +515,7 @@ async fn a_configuration_is_stopped_or_approved_by_another_who_saw_it() {
     let mut wanted = world::installation(served.world.folder.path());
     for person in ["alice", "bob", "carol"] {
         let human = wanted.humans.get_mut(&person.parse().unwrap()).unwrap();
-        human.keys.push(of(person).line().parse().unwrap());
+        human.keys.push(served.of(person).line().parse().unwrap());
     }
     let configuration = Box::new(configuration_of(&wanted));
     let propose = || PrepareAct::ProposeConfiguration { configuration: configuration.clone() };

@@ -73,3 +73,21 @@ async fn off_the_machine_it_does_not_listen_bare_or_nameless() {
     let none = Certificate { chain: "none.pem".into(), key: "none.key".into() };
     assert!(matches!(bind(Some(none)).await, ConsoleError::Nameless(_)));
 }
+
+/// Browsers go to either loopback address for `localhost`: who has the other one is taken for it.
+#[tokio::test]
+async fn without_tls_it_has_localhost_to_itself_under_whatever_name_or_not_at_all() {
+    let world = World::new().await;
+    let bind = async |listen: &str, name: Option<&str>| {
+        let (listen, name) = (listen.parse().unwrap(), name.map(str::to_owned));
+        let config = ConsoleConfig { listen, tls: None, name };
+        Console::bind(config, world.engine.clone()).await
+    };
+    let elsewhere = bind("127.0.0.2:0", None).await;
+    assert!(matches!(elsewhere.err().unwrap(), ConsoleError::Bare(_)));
+    for name in [None, Some("localhost"), Some("gate.localhost")] {
+        let console = bind("127.0.0.1:0", name).await.unwrap();
+        let other = std::net::TcpListener::bind(("::1", console.address().port()));
+        assert!(other.is_err(), "{name:?}: somebody else answers to localhost");
+    }
+}
