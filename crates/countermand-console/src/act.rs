@@ -3,7 +3,7 @@
 use crate::api::json;
 use crate::guard;
 use crate::login::Work;
-use crate::openapi::{Bad, Instead, Refused};
+use crate::openapi::{Bad, Instead, Refused, Sent};
 use crate::problem::Trouble;
 use crate::route::App;
 use crate::said;
@@ -21,6 +21,7 @@ use countermand_engine::control::{PrepareAct, Scope};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 1000;
@@ -29,17 +30,54 @@ const LONGEST_REASON: usize = 1000;
 pub(crate) type Body = Result<Bytes, BytesRejection>;
 
 /// What a page asks to have prepared. What is not here is signed at a terminal.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(tag = "act", rename_all = "snake_case", deny_unknown_fields)]
-enum Wanted {
-    Reject { change: ChangeNumber, reason: String, seen: Digest },
-    Approve { change: ChangeNumber, seat: Option<GroupName>, seen: Digest },
-    Adopt { change: ChangeNumber, seen: Digest },
-    Restore { change: ChangeNumber },
-    ResolveCommitted { change: ChangeNumber, reason: String },
-    ResolveRolledBack { change: ChangeNumber, reason: String },
-    Thaw { what: Scope },
-    ApproveConfiguration { number: u64, seen: Digest },
+pub(crate) enum Wanted {
+    Reject {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+        reason: String,
+        #[schema(value_type = String)]
+        seen: Digest,
+    },
+    Approve {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+        #[schema(value_type = Option<String>)]
+        seat: Option<GroupName>,
+        #[schema(value_type = String)]
+        seen: Digest,
+    },
+    Adopt {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+        #[schema(value_type = String)]
+        seen: Digest,
+    },
+    Restore {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+    },
+    ResolveCommitted {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+        reason: String,
+    },
+    ResolveRolledBack {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+        reason: String,
+    },
+    Thaw {
+        /// `everything`, or an object of one of `agent`, `target` with a name.
+        #[schema(value_type = Value)]
+        what: Scope,
+    },
+    ApproveConfiguration {
+        number: u64,
+        #[schema(value_type = String)]
+        seen: Digest,
+    },
 }
 
 impl Wanted {
@@ -69,11 +107,12 @@ impl Wanted {
 }
 
 /// What a page shows before it asks for the signature, and what it asks with.
-#[derive(Serialize)]
-struct ToSign {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ToSign {
     /// The exact text: the page makes the challenge of it.
     statement: String,
     /// The same for people, line by line.
+    #[schema(value_type = Vec<Vec<String>>)]
     said: Vec<(&'static str, String)>,
     /// What is typed back first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,8 +125,8 @@ struct ToSign {
 #[utoipa::path(
     post,
     path = "/api/v1/prepare",
-    request_body(content = Object, description = "`act` (`reject`, `approve`, `adopt`, `restore`, `thaw`, `approve_configuration`), what it is done to, and `seen`, what the page shows"),
-    responses((status = 200, description = "The statement, in words too, and what the browser is asked with", body = Object), Bad, Refused, Instead)
+    request_body(content = Wanted, description = "What is to be signed, and `seen`: what the page shows of it"),
+    responses((status = 200, description = "The statement, in words too, and what the browser is asked with", body = ToSign), Bad, Refused, Sent, Instead)
 )]
 pub(crate) async fn prepare(
     State(app): State<App>,
@@ -126,16 +165,17 @@ pub(crate) async fn prepare(
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Signed {
+pub(crate) struct Signed {
     statement: String,
     /// What the browser gave: a `PublicKeyCredential`.
+    #[schema(value_type = Object)]
     credential: Value,
 }
 
-#[derive(Serialize)]
-struct Done {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Done {
     words: String,
 }
 
@@ -143,8 +183,8 @@ struct Done {
 #[utoipa::path(
     post,
     path = "/api/v1/submit",
-    request_body(content = Object, description = "`statement`, and the `credential` that the browser gave"),
-    responses((status = 200, description = "What it did, in words", body = Object), Bad, Refused, Instead)
+    request_body(content = Signed),
+    responses((status = 200, description = "What it did, in words", body = Done), Bad, Refused, Sent, Instead)
 )]
 pub(crate) async fn submit(
     signer: Signer,
@@ -160,21 +200,33 @@ pub(crate) async fn submit(
 }
 
 /// What is to be stopped.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(tag = "act", rename_all = "snake_case", deny_unknown_fields)]
-enum Stopping {
-    Withdraw { change: ChangeNumber },
-    StopCooling { change: ChangeNumber, reason: String },
-    StopConfiguration { number: u64, reason: String },
-    Freeze { reason: String },
+pub(crate) enum Stopping {
+    Withdraw {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+    },
+    StopCooling {
+        #[schema(value_type = u64)]
+        change: ChangeNumber,
+        reason: String,
+    },
+    StopConfiguration {
+        number: u64,
+        reason: String,
+    },
+    Freeze {
+        reason: String,
+    },
 }
 
 /// Stops something; needs no signature, but a session that a passkey began.
 #[utoipa::path(
     post,
     path = "/api/v1/stop",
-    request_body(content = Object, description = "`act` (`withdraw`, `stop_cooling`, `stop_configuration`, `freeze`), what, and why"),
-    responses((status = 200, description = "What it did, in words", body = Object), Bad, Refused, Instead)
+    request_body(content = Stopping, description = "What is to be stopped, and why"),
+    responses((status = 200, description = "What it did, in words", body = Done), Bad, Refused, Sent, Instead)
 )]
 pub(crate) async fn stop(
     signer: Signer,

@@ -71,6 +71,18 @@ pub(crate) enum Instead {
     Late(Problem),
 }
 
+/// What an address that something is sent to may answer besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes answers and is none")]
+pub(crate) enum Sent {
+    /// Another page made the request, or the session only reads.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// Too many within a minute.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(Problem),
+}
+
 /// There is no such thing.
 #[derive(IntoResponses)]
 #[response(status = 404, content_type = "application/problem+json")]

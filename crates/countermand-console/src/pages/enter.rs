@@ -6,7 +6,7 @@ use crate::act::{Body, read};
 use crate::api::json;
 use crate::guard;
 use crate::login::NotLetIn;
-use crate::openapi::{Bad, Instead, Refused};
+use crate::openapi::{Bad, Instead, Refused, Sent};
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::App;
@@ -57,7 +57,7 @@ pub(crate) async fn enter(
     post,
     path = "/api/v1/login/ask",
     security(()),
-    responses((status = 200, description = "The text whose SHA-256 is the challenge, and options", body = Object), Bad, Refused, Instead)
+    responses((status = 200, description = "The text whose SHA-256 is the challenge, and options", body = Object), Bad, Refused, Sent, Instead)
 )]
 pub(crate) async fn begin(State(app): State<App>, headers: HeaderMap) -> Result<Response, Trouble> {
     let origin = guard::origin(&app, &headers)?;
@@ -69,9 +69,9 @@ pub(crate) async fn begin(State(app): State<App>, headers: HeaderMap) -> Result<
 #[utoipa::path(
     post,
     path = "/api/v1/login/proof",
-    request_body(content = Object, description = "`text`, as asked with, and the `credential` that the browser gave"),
+    request_body(content = Given),
     security(()),
-    responses((status = 200, description = "Where to go on", body = Object), Bad, Refused, Instead)
+    responses((status = 200, description = "Where to go on", body = Object), Bad, Refused, Sent, Instead)
 )]
 pub(crate) async fn prove(
     State(app): State<App>,

@@ -5,7 +5,7 @@ use crate::act::{Body, read};
 use crate::api::json;
 use crate::guard;
 use crate::login::Work;
-use crate::openapi::{Bad, Instead, Refused};
+use crate::openapi::{Bad, Instead, Refused, Sent};
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::App;
@@ -19,6 +19,7 @@ use countermand_engine::key::Key;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 struct Line {
     kind: &'static str,
@@ -77,7 +78,7 @@ pub(crate) async fn page(
 #[utoipa::path(
     post,
     path = "/api/v1/passkeys/ask",
-    responses((status = 200, description = "The text whose SHA-256 is the challenge, and options", body = Object), Bad, Refused, Instead)
+    responses((status = 200, description = "The text whose SHA-256 is the challenge, and options", body = Object), Bad, Refused, Sent, Instead)
 )]
 pub(crate) async fn ask(
     State(app): State<App>,
@@ -89,14 +90,16 @@ pub(crate) async fn ask(
 }
 
 /// What a browser was asked with, and what it gave.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Given {
     pub(crate) text: String,
+    /// A `PublicKeyCredential`.
+    #[schema(value_type = Object)]
     pub(crate) credential: Value,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Made {
     line: String,
     fingerprint: String,
@@ -106,8 +109,8 @@ struct Made {
 #[utoipa::path(
     post,
     path = "/api/v1/passkeys/made",
-    request_body(content = Object, description = "`text`, as asked with, and the `credential` that the browser gave"),
-    responses((status = 200, description = "The line for the configuration, and its fingerprint", body = Object), Bad, Refused, Instead)
+    request_body(content = Given),
+    responses((status = 200, description = "The line for the configuration, and its fingerprint", body = Made), Bad, Refused, Sent, Instead)
 )]
 pub(crate) async fn made(
     State(app): State<App>,

@@ -10,9 +10,12 @@ mod login;
 mod memory;
 mod pages;
 mod passkeys;
+mod schemathesis;
 #[path = "../../../countermand-engine/tests/life/soft_passkey.rs"]
 mod soft_passkey;
 mod tls;
+#[path = "../../../countermand/tests/tools/venv.rs"]
+mod venv;
 #[expect(dead_code, reason = "the engine's own tests use the rest")]
 #[path = "../../../countermand-engine/tests/life/world.rs"]
 mod world;

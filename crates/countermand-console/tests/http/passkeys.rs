@@ -18,7 +18,7 @@ fn free_port() -> u16 {
 }
 
 /// A world in which these people have passkeys, and its console.
-async fn served(with_passkey: &[&str]) -> Served {
+pub(crate) async fn served(with_passkey: &[&str]) -> Served {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let mut installation = world::installation(folder.path());
     for person in with_passkey {
@@ -32,9 +32,9 @@ async fn served(with_passkey: &[&str]) -> Served {
 }
 
 /// Somebody with a browser.
-struct Browser<'s> {
-    served: &'s Served,
-    cookie: String,
+pub(crate) struct Browser<'s> {
+    pub(crate) served: &'s Served,
+    pub(crate) cookie: String,
     passkey: SoftPasskey,
 }
 
@@ -71,7 +71,7 @@ impl Served {
     }
 
     /// A browser that a passkey let in.
-    async fn signer(&self, person: &str) -> Browser<'_> {
+    pub(crate) async fn signer(&self, person: &str) -> Browser<'_> {
         let mut browser = Browser { served: self, cookie: String::new(), passkey: self.of(person) };
         let entered = browser.enter().await;
         assert_eq!(entered.status, 200, "{entered:?}");

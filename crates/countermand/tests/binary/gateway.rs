@@ -129,13 +129,12 @@ impl Installation {
     pub(crate) fn serve(&self) -> Serving {
         let mut child = self.command(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("serving") {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the gateway ended");
+        let mut said = String::new();
+        while !said.contains("serving") {
+            assert!(log.read_line(&mut said).unwrap() > 0, "the gateway ended");
         }
         // Read on, so that the gateway never waits for somebody to read its log.
-        let said = Arc::new(Mutex::new(line));
+        let said = Arc::new(Mutex::new(said));
         let told = Arc::clone(&said);
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {

@@ -12,3 +12,4 @@ mod python;
 mod quiet;
 mod rust;
 mod stage;
+mod venv;

@@ -1,49 +1,23 @@
 //! Drivers and migration tools in Python, each a script beside this file, in an environment of
 //! their own with the versions of `requirements.txt`.
 
-use crate::stage::{Stage, file, lacks, said, text};
+use crate::stage::{Stage, file, said};
+use crate::venv;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
-
-const PROGRAM: &str = "python3";
-const HOW: &str = "`scripts/setup --tests` installs it";
 
 /// The interpreter with the packages. None where this machine has no Python, which was said.
 async fn python() -> Option<&'static Path> {
     static MADE: OnceCell<Option<PathBuf>> = OnceCell::const_new();
     let made = MADE.get_or_init(|| async {
-        let venv = Command::new(PROGRAM).args(["-c", "import venv, ensurepip"]).output().await;
-        if !venv.is_ok_and(|output| output.status.success()) {
-            lacks("python3 with venv", HOW);
+        if !venv::possible().await {
             return None;
         }
-        Some(environment(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("python")).await)
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+        Some(venv::made(&folder, &file("requirements.txt")).await.join("python"))
     });
     made.await.as_deref()
-}
-
-/// Makes the environment, unless it is there already as `requirements.txt` has it now.
-async fn environment(folder: &Path) -> PathBuf {
-    let (interpreter, mark) = (folder.join("bin/python"), folder.join("made-from"));
-    let wanted = text("requirements.txt");
-    if std::fs::read_to_string(&mark).is_ok_and(|made| made == wanted) {
-        return interpreter;
-    }
-    let made = Command::new(PROGRAM).args(["-m", "venv", "--clear"]).arg(folder).output().await;
-    succeeded("venv", made.unwrap());
-    let mut install = Command::new(&interpreter);
-    install.args(["-m", "pip", "install", "-q", "--require-hashes", "-r"]);
-    let installed = install.arg(file("requirements.txt")).output().await;
-    succeeded("pip install", installed.unwrap());
-    std::fs::write(mark, wanted).unwrap();
-    interpreter
-}
-
-fn succeeded(what: &str, output: Output) {
-    let (stdout, stderr) = said(&output);
-    assert!(output.status.success(), "{what}: {stdout}\n{stderr}");
 }
 
 /// How a script ended.
