@@ -122,6 +122,9 @@ pub enum Command {
         /// Scripted reviewers decide; nobody is asked.
         #[arg(long)]
         unattended: bool,
+        /// Decide in a browser, with a passkey; without it you are asked.
+        #[arg(long, conflicts_with = "unattended")]
+        browser: bool,
     },
     /// Print completions for a shell
     Completions {

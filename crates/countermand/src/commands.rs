@@ -61,7 +61,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Propose(arguments) => propose::run(&global, &arguments),
         Command::Serve => crate::serve::run(&global),
         Command::Doctor(arguments) => doctor::run(&global, &arguments),
-        Command::Demo { unattended } => crate::demo::run(&global, unattended),
+        Command::Demo { unattended, browser } => crate::demo::run(&global, unattended, browser),
     }
 }
 

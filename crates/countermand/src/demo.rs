@@ -4,6 +4,7 @@
 //! commands of this same binary, the gateway is the one that `serve` runs. Only the clock is
 //! faster and the humans' keys are plain, and it says so.
 
+mod browser;
 mod cast;
 mod stage;
 mod story;
@@ -13,13 +14,14 @@ use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use tell::Teller;
 
-/// Runs the demonstration. `unattended` lets scripted reviewers decide.
-pub(crate) fn run(global: &Global, unattended: bool) -> Result<Exit, Failure> {
+/// Runs the demonstration. `unattended` lets scripted reviewers decide; `in_browser` whoever watches, on
+/// the console's pages.
+pub(crate) fn run(global: &Global, unattended: bool, in_browser: bool) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let teller = Teller::new(global.json, unattended);
     let ended = runtime.block_on(async {
         tokio::select! {
-            told = story::tell(&teller) => told.map(|()| Exit::Done),
+            told = story::tell(&teller, in_browser) => told.map(|()| Exit::Done),
             // Ends like everything else: what was started is stopped as it is dropped.
             _ = tokio::signal::ctrl_c() => Err(Failure::new("stopped; nothing is left behind")),
         }

@@ -1,6 +1,5 @@
 //! A headless Chromium of a test's own.
 
-use crate::client::Served;
 use crate::page::Page;
 use crate::wire::Wire;
 use serde_json::json;
@@ -52,8 +51,8 @@ impl Browser {
         Some(Browser { wire: Arc::new(wire), _process: process, _profile: profile })
     }
 
-    /// An empty page for that console, with cookies of its own: another person.
-    pub(crate) async fn page(&self, served: &Served) -> Page {
+    /// An empty page for the console there, with cookies of its own: another person.
+    pub(crate) async fn page(&self, origin: String) -> Page {
         let ask = async |method: &str, params| self.wire.ask(None, method, params).await.unwrap();
         let context = ask("Target.createBrowserContext", json!({})).await;
         let context = &context["browserContextId"];
@@ -62,7 +61,7 @@ impl Browser {
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = ask("Target.attachToTarget", attach).await;
         let session = attached["sessionId"].as_str().unwrap().to_owned();
-        Page::new(self.wire.clone(), session, served.origin()).await
+        Page::new(self.wire.clone(), session, origin).await
     }
 }
 

@@ -24,8 +24,8 @@ pub(crate) async fn filled(browser: &Browser) -> (Served, Page) {
     let served = Served::new().await;
     let number = served.world.held("billing").await;
     served.world.prepared(number).await;
-    let page = browser.page(&served).await;
-    page.login(&served, "bob").await;
+    let page = browser.page(served.origin()).await;
+    page.login(&served.link("bob")).await;
     (served, page)
 }
 

@@ -31,8 +31,8 @@ async fn a_hostile_change_does_nothing_and_can_be_read_on_a_phone() {
     let asked = served.world.engine.admit(proposal, ()).await.0;
     let Admission::Refused(Refusal::Held { change, .. }) = asked else { panic!("not held") };
     served.world.prepared(change.0).await;
-    let page = browser.page(&served).await;
-    page.login(&served, "bob").await;
+    let page = browser.page(served.origin()).await;
+    page.login(&served.link("bob")).await;
     for path in ["/".to_owned(), "/changes".to_owned(), format!("/changes/{change}")] {
         page.open(&path).await;
         assert_eq!(page.troubles().await, [""; 0], "{path}");

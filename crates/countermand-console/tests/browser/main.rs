@@ -8,6 +8,7 @@ mod browser;
 #[path = "../http/client.rs"]
 mod client;
 mod every_page;
+mod hands;
 mod hostile;
 #[path = "../../../countermand-engine/tests/life/memory.rs"]
 mod memory;

@@ -1,6 +1,5 @@
 //! A page, as the person before it uses it: by mouse and keyboard, waiting for what they see.
 
-use crate::client::Served;
 use crate::wire::{PATIENCE, Told, Wire};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -53,11 +52,10 @@ impl Page {
     }
 
     /// Logs in with a link, as a person does.
-    pub(crate) async fn login(&self, served: &Served, human: &str) {
-        let (link, _) = served.links.make(human.parse().unwrap());
+    pub(crate) async fn login(&self, link: &str) {
         // Where only what stands behind the `#` differs nothing would be loaded.
         self.load("about:blank").await;
-        self.load(&link).await;
+        self.load(link).await;
         self.click_through("#enter .go").await;
         self.until("document.querySelector('.who')").await;
     }

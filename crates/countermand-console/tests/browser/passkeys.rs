@@ -15,13 +15,9 @@ use jiff::SignedDuration;
 
 /// Makes a passkey as a person does, and gives its line.
 async fn make(page: &Page, served: &Served, human: &str) -> String {
-    page.login(served, human).await;
-    page.open("/keys").await;
-    page.click("#make-passkey button").await;
-    page.until("!document.getElementById('made').hidden").await;
-    let line = page.text("#made-line").await;
+    page.login(&served.link(human)).await;
+    let line = page.makes_passkey().await;
     assert!(line.starts_with(&format!("passkey {} ", served.origin())), "{line}");
-    assert!(page.text("#made").await.contains("countermand config apply"));
     line
 }
 
@@ -52,30 +48,6 @@ async fn enrolled(served: Served, wanted: Installation) -> Served {
     Served::at(world.again(wanted).await.unwrap(), port).await
 }
 
-/// What the dialog asks to be typed, as a human finds it: in what it says.
-async fn numbers(page: &Page) -> String {
-    let found = page
-        .evaluate(
-            "(() => {
-                const said = [...document.querySelectorAll('#sign-said dt')].map((term) =>
-                    [term.textContent, term.nextElementSibling.textContent]);
-                const of = (name) => said.filter(([it]) => it === name).map(([, words]) => words);
-                const rows = of('measured').map((words) => Number(words.split(' ')[0].replaceAll(',', '')));
-                const number = said[0][1].match(/(?:change|configuration) (\\d+)/)[1];
-                return `${number} ${of('difference').length || Math.max(0, ...rows)}`;
-            })()",
-        )
-        .await;
-    found.as_str().unwrap().to_owned()
-}
-
-async fn enter(page: &Page) {
-    page.open("/enter").await;
-    page.until("!document.getElementById('prove').hidden").await;
-    page.click_through("#prove .go").await;
-    page.until("document.querySelector('.who')").await;
-}
-
 /// A browser in which bob has a passkey that counts, and its console.
 struct Bob {
     served: Served,
@@ -85,7 +57,7 @@ struct Bob {
 impl Bob {
     async fn new(browser: &Browser, sponsor_too: bool) -> Bob {
         let served = Served::new().await;
-        let page = browser.page(&served).await;
+        let page = browser.page(served.origin()).await;
         let line = {
             let _authenticator = page.authenticator().await;
             make(&page, &served, if sponsor_too { "alice" } else { "bob" }).await
@@ -105,22 +77,12 @@ impl Bob {
         number
     }
 
-    /// Presses an act's button, types what is to be typed, and signs.
     async fn signs(&self, act: &str) {
-        self.page.click(&format!("form[data-act={act}] button")).await;
-        self.page.until("document.getElementById('sign').open").await;
-        let asked = self.page.evaluate("!document.getElementById('sign-typed').hidden").await;
-        if asked == true {
-            let numbers = numbers(&self.page).await;
-            self.page.fill("#sign input", &numbers).await;
-        }
-        self.page.click("#sign-yes").await;
+        self.page.signs(act).await;
     }
 
     async fn said(&self, words: &str) {
-        let outcome =
-            format!("document.getElementById('sign-outcome').innerText.includes({words:?})");
-        self.page.until(&outcome).await;
+        self.page.said(words).await;
     }
 
     async fn change(&self, number: u64) -> Box<ChangeView> {
@@ -132,7 +94,7 @@ impl Bob {
 async fn a_passkey_is_made_enrolled_and_approves_what_its_human_read() {
     let Some(browser) = Browser::start().await else { return };
     let served = Served::new().await;
-    let page = browser.page(&served).await;
+    let page = browser.page(served.origin()).await;
     let authenticator = page.authenticator().await;
     let line = make(&page, &served, "bob").await;
     assert_eq!(authenticator.credentials().await.len(), 1);
@@ -147,7 +109,7 @@ async fn a_passkey_is_made_enrolled_and_approves_what_its_human_read() {
         .await;
     page.troubles().await;
     served.world.clock.advance(SignedDuration::from_hours(24));
-    enter(&page).await;
+    page.enters().await;
     assert!(page.text(".who").await.contains("reads and signs"));
     let bob = Bob { served, page };
     let number = bob.reads("billing").await;
@@ -163,7 +125,7 @@ async fn a_passkey_is_made_enrolled_and_approves_what_its_human_read() {
     bob.page.click("#sign-yes").await;
     bob.said("Those are not the numbers").await;
     assert!(bob.change(number).await.approvals.is_empty());
-    let numbers = numbers(&bob.page).await;
+    let numbers = bob.page.numbers().await;
     bob.page.fill("#sign input", &numbers).await;
     bob.page.click("#sign-yes").await;
     bob.said("is approved by bob").await;
@@ -182,7 +144,7 @@ async fn a_passkey_is_made_enrolled_and_approves_what_its_human_read() {
 async fn a_change_is_rejected_and_a_cooling_stopped_without_a_mouse() {
     let Some(browser) = Browser::start().await else { return };
     let bob = Bob::new(&browser, false).await;
-    enter(&bob.page).await;
+    bob.page.enters().await;
     let number = bob.reads("billing").await;
     let carols = bob.served.world.approve("carol", number).await;
     assert!(matches!(carols, Reply::Done { .. }), "{carols:?}");
@@ -204,7 +166,7 @@ async fn a_change_is_rejected_and_a_cooling_stopped_without_a_mouse() {
     // Whoever presses Enter at once has done nothing.
     let first = bob.page.evaluate("document.activeElement.id").await;
     assert!(first == "sign-no", "{first}");
-    let numbers = numbers(&bob.page).await;
+    let numbers = bob.page.numbers().await;
     bob.page.fill("#sign input", &numbers).await;
     bob.page.press("Enter").await;
     bob.said("is rejected by bob").await;
@@ -215,7 +177,7 @@ async fn a_change_is_rejected_and_a_cooling_stopped_without_a_mouse() {
 async fn what_is_not_shown_and_wanted_is_not_signed() {
     let Some(browser) = Browser::start().await else { return };
     let bob = Bob::new(&browser, false).await;
-    enter(&bob.page).await;
+    bob.page.enters().await;
     let first = bob.reads("billing").await;
     let second = bob.reads("shop").await;
     // A gateway that gives another statement out than the one that was asked for.
@@ -259,7 +221,7 @@ async fn what_is_not_shown_and_wanted_is_not_signed() {
 async fn a_sponsor_sees_that_they_are_no_peer() {
     let Some(browser) = Browser::start().await else { return };
     let alice = Bob::new(&browser, true).await;
-    enter(&alice.page).await;
+    alice.page.enters().await;
     let number = alice.reads("billing").await;
     assert!(alice.page.text(".decide").await.contains("somebody else approves it"));
     alice.signs("approve").await;
@@ -271,20 +233,20 @@ async fn a_sponsor_sees_that_they_are_no_peer() {
 async fn whoever_does_not_unlock_their_passkey_has_signed_nothing() {
     let Some(browser) = Browser::start().await else { return };
     let served = Served::new().await;
-    let page = browser.page(&served).await;
+    let page = browser.page(served.origin()).await;
     let authenticator = page.authenticator().await;
     let line = make(&page, &served, "bob").await;
     let installation = world::installation(served.world.folder.path());
     let served = enrolled(served, with(&installation, &[("bob", &line)])).await;
     served.world.clock.advance(SignedDuration::from_hours(24));
-    enter(&page).await;
+    page.enters().await;
     let number = served.world.held("billing").await;
     served.world.prepared(number).await;
     page.open(&format!("/changes/{number}")).await;
     authenticator.unlocks(false).await;
     page.click("form[data-act=approve] button").await;
     page.until("document.getElementById('sign').open").await;
-    let numbers = numbers(&page).await;
+    let numbers = page.numbers().await;
     page.fill("#sign input", &numbers).await;
     page.click("#sign-yes").await;
     page.until("document.getElementById('sign-outcome').innerText.includes('Nothing was signed')")
@@ -296,7 +258,7 @@ async fn whoever_does_not_unlock_their_passkey_has_signed_nothing() {
 async fn what_is_signed_is_legible_to_everybody_and_fits_a_phone() {
     let Some(browser) = Browser::start().await else { return };
     let bob = Bob::new(&browser, false).await;
-    enter(&bob.page).await;
+    bob.page.enters().await;
     let number = bob.reads("billing").await;
     bob.page.click("form[data-act=approve] button").await;
     bob.page.until("document.getElementById('sign').open").await;

@@ -9,8 +9,8 @@ use std::time::Instant;
 async fn what_is_held_appears_in_an_open_queue() {
     let Some(browser) = Browser::start().await else { return };
     let served = Served::new().await;
-    let page = browser.page(&served).await;
-    page.login(&served, "bob").await;
+    let page = browser.page(served.origin()).await;
+    page.login(&served.link("bob")).await;
     page.open("/").await;
     let held = Instant::now();
     let number = served.world.held("billing").await;

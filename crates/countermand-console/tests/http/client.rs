@@ -111,10 +111,14 @@ impl Served {
         self.ask("POST", "/enter", &[&origin, form], &format!("token={token}")).await
     }
 
+    /// A link that lets somebody in, once.
+    pub(crate) fn link(&self, human: &str) -> String {
+        self.links.make(human.parse().unwrap()).0
+    }
+
     /// A link's token.
     pub(crate) fn token(&self, human: &str) -> String {
-        let (link, _) = self.links.make(human.parse().unwrap());
-        link.split_once("/enter#").unwrap().1.to_owned()
+        self.link(human).split_once("/enter#").unwrap().1.to_owned()
     }
 
     /// The cookie of somebody who is logged in.

@@ -3,19 +3,25 @@
 use super::stage::{DATABASE, Stage, secret};
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::serve::Gateway;
+use crate::serve::{Gateway, ServeError};
 use countermand_core::request::ChangeNumber;
 use countermand_doors::postgres::scratch::{Login, PsqlOutput, psql_command};
 use countermand_engine::control::{ChangeView, Command, Reply};
-use countermand_engine::{Clock, Engine, Home, Peer};
+use countermand_engine::key::Key;
+use countermand_engine::{Clock, Engine, EngineError, Home, HomeError, Peer};
 use serde_json::Value;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How many times faster the demonstration's clock runs.
+/// How many times faster the demonstration's clock runs, where nobody has to be quick.
 pub(super) const SPEED: i32 = 20;
+/// The configuration, in the demonstration's folder.
+const FILE: &str = "countermand.toml";
+/// How long a gateway that starts again waits for the one before it.
+const HANDOVER: Duration = Duration::from_secs(30);
 /// Who is who: the first sponsors the agent.
 pub(super) const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 
@@ -24,6 +30,8 @@ pub(super) struct Cast {
     folder: TempDir,
     gateway: Gateway,
     program: PathBuf,
+    speed: i32,
+    console: Option<u16>,
 }
 
 /// What a command of this binary answered.
@@ -34,8 +42,14 @@ pub(super) struct Said {
 }
 
 impl Cast {
-    /// Makes keys and configuration, and starts the gateway on its fast clock.
-    pub(super) async fn gather(production: &Stage, staging: &Stage) -> Result<Cast, Failure> {
+    /// Makes keys and configuration, and starts the gateway on its fast clock; its console, too,
+    /// where it is given a port.
+    pub(super) async fn gather(
+        production: &Stage,
+        staging: &Stage,
+        speed: i32,
+        console: Option<u16>,
+    ) -> Result<Cast, Failure> {
         let folder = tempfile::Builder::new().prefix("countermand-demo-").tempdir()?;
         let path = folder.path();
         let mut text = String::from(
@@ -45,23 +59,64 @@ impl Cast {
              [reviewers.bob]\ngroups = [\"dba\"]\n[reviewers.carol]\ngroups = []\n\
              [reviewers.alice]\ngroups = []\n",
         );
+        if let Some(port) = console {
+            text.push_str(&format!("[console]\nlisten = \"127.0.0.1:{port}\"\n"));
+        }
         for person in PEOPLE {
             let key = make_key(path, person)?;
-            text.push_str(&format!("[people.{person}]\nkeys = [{key:?}]\n"));
+            text.push_str(&format!("[people.{person}]\nkeys = [\n  {key:?},\n]\n"));
         }
         text.push_str(&target(path, "costs", "production", "costs-staging", production)?);
         text.push_str(&target(path, "costs-staging", "staging", "none", staging)?);
-        let file = path.join("countermand.toml");
-        std::fs::write(&file, text)?;
-        let mut config = Config::load(&file)?;
-        // Said aloud by the story, by every approval, and in the ledger.
-        config.installation.plain_keys_count = true;
-        let home = Home::at(&config.state);
-        home.create("demo").map_err(Failure::new)?;
-        let clock = Clock::fast(SPEED);
-        let gateway = Gateway::start(config, home, clock).await.map_err(Failure::new)?;
+        std::fs::write(path.join(FILE), text)?;
+        Home::at(&Config::load(&path.join(FILE))?.state).create("demo").map_err(Failure::new)?;
+        let gateway = start(path, speed).await?;
         let program = std::env::current_exe()?;
-        Ok(Cast { folder, gateway, program })
+        Ok(Cast { folder, gateway, program, speed, console })
+    }
+
+    /// The same with one more key of this person's, in a gateway that has started again.
+    pub(super) async fn with_key(self, person: &str, line: &str) -> Result<Cast, Failure> {
+        let Cast { folder, gateway, program, speed, console } = self;
+        gateway.stop().await;
+        let file = folder.path().join(FILE);
+        let text = std::fs::read_to_string(&file)?;
+        let keys = format!("[people.{person}]\nkeys = [\n");
+        std::fs::write(&file, text.replacen(&keys, &format!("{keys}  {line:?},\n"), 1))?;
+        let gateway = start(folder.path(), speed).await?;
+        Ok(Cast { folder, gateway, program, speed, console })
+    }
+
+    /// Whether the console runs, and people decide there.
+    pub(super) fn has_console(&self) -> bool {
+        self.console.is_some()
+    }
+
+    /// A change's page.
+    pub(super) fn page(&self, change: u64) -> String {
+        format!("{}/changes/{change}", self.origin())
+    }
+
+    fn origin(&self) -> String {
+        format!("http://localhost:{}", self.console.unwrap_or_default())
+    }
+
+    /// A link that lets this person in, to read.
+    pub(super) async fn link(&self, person: &str) -> Result<String, Failure> {
+        let said = self.command(&["console", "link", "--as", person]).await?;
+        let link = said.json.get("link").and_then(Value::as_str);
+        link.map(str::to_owned).ok_or_else(|| Failure::new(said.words))
+    }
+
+    /// Whether this is a passkey that was made on this console's page.
+    pub(super) fn is_passkey(&self, line: &str) -> Result<(), String> {
+        if !line.starts_with(&format!("passkey {} ", self.origin())) {
+            return Err(format!(
+                "that is not the line: it begins with `passkey {} `",
+                self.origin()
+            ));
+        }
+        line.parse::<Key>().map(drop).map_err(|error| format!("that {error}"))
     }
 
     /// Where everything of the demonstration is.
@@ -77,7 +132,7 @@ impl Cast {
     pub(super) async fn command(&self, arguments: &[&str]) -> Result<Said, Failure> {
         let output = tokio::process::Command::new(&self.program)
             .arg("--config")
-            .arg(self.folder().join("countermand.toml"))
+            .arg(self.folder().join(FILE))
             .arg("--json")
             .args(arguments)
             .stdin(Stdio::null())
@@ -179,6 +234,25 @@ impl Cast {
     /// Stops the gateway; the folder goes with the value.
     pub(super) async fn leave(self) {
         self.gateway.stop().await;
+    }
+}
+
+/// Starts the gateway, once the one before it has let go of its state.
+async fn start(folder: &Path, speed: i32) -> Result<Gateway, Failure> {
+    let mut config = Config::load(&folder.join(FILE))?;
+    // Said aloud by the story, by every approval, and in the ledger.
+    config.installation.plain_keys_count = true;
+    let home = Home::at(&config.state);
+    let began = Instant::now();
+    loop {
+        match Gateway::start(config.clone(), home.clone(), Clock::fast(speed)).await {
+            Err(ServeError::Engine(EngineError::Home(HomeError::InUse(_))))
+                if began.elapsed() < HANDOVER =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            started => return started.map_err(Failure::new),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens, in order. Every claim is checked: the story stops at the first that is not true.
 
-use super::cast::{Cast, SPEED};
+use super::browser;
+use super::cast::{self, Cast};
 use super::stage::{self, Stage};
 use super::tell::Teller;
 use crate::exit::Failure;
@@ -16,15 +17,21 @@ const ORDER: &str = "DROP SCHEMA billing CASCADE; CREATE SCHEMA billing;";
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Tells it.
-pub(super) async fn tell(teller: &Teller) -> Result<(), Failure> {
+pub(super) async fn tell(teller: &Teller, in_browser: bool) -> Result<(), Failure> {
     teller.part("Countermand, on real servers");
+    let in_browser = in_browser || asked(teller).await?;
+    let speed = if in_browser { browser::SPEED } else { cast::SPEED };
     teller.say(&format!(
-        "DEMONSTRATION: the clock runs {SPEED} times as fast, and the reviewers' keys are plain \
-         files. In production only user-verified security keys count, and `serve` has no fast \
-         clock."
+        "DEMONSTRATION: the clock runs {speed} times as fast, and the reviewers' keys are plain \
+         files. In production only user-verified security keys and passkeys count, and `serve` has \
+         no fast clock."
     ));
     let (production, staging) = stage::build(teller).await?;
-    let cast = Cast::gather(&production, &staging).await?;
+    let console = in_browser.then(browser::port).transpose()?;
+    let mut cast = Cast::gather(&production, &staging, speed, console).await?;
+    if let Some(port) = console {
+        cast = browser::enrol(teller, cast, port).await?;
+    }
     let told = acts(teller, &cast, &production).await;
     if told.is_ok() {
         farewell(teller);
@@ -35,6 +42,15 @@ pub(super) async fn tell(teller: &Teller) -> Result<(), Failure> {
     told
 }
 
+/// Whether who watches wants to decide in a browser.
+async fn asked(teller: &Teller) -> Result<bool, Failure> {
+    if !teller.is_watched() {
+        return Ok(false);
+    }
+    let question = "decide in your browser, with a passkey? y, or only [Enter] for here ";
+    Ok(matches!(teller.ask(question).await?.as_str(), "y" | "Y" | "yes"))
+}
+
 async fn acts(teller: &Teller, cast: &Cast, production: &Stage) -> Result<(), Failure> {
     let untouched = production.content().await?;
     let credential = cast.let_in("claude").await?;
@@ -42,8 +58,9 @@ async fn acts(teller: &Teller, cast: &Cast, production: &Stage) -> Result<(), Fa
     teller.event("agent", Tone::Plain, agent, json!({ "agent": "claude", "sponsor": "alice" }));
     flows(teller, cast, production, &credential).await?;
     held(teller, cast, production, &credential).await?;
-    reviewed(teller, cast).await?;
-    voided(teller, cast, production).await?;
+    if !reviewed(teller, cast).await? || !voided(teller, cast, production).await? {
+        return Ok(());
+    }
     let held = production.content().await?;
     if held == untouched {
         return Err(Failure::new("the agent's own insert is missing"));
@@ -111,14 +128,16 @@ async fn held(
     Ok(())
 }
 
-async fn reviewed(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
+/// False where the change was rejected.
+async fn reviewed(teller: &Teller, cast: &Cast) -> Result<bool, Failure> {
     teller.part("3  Another human decides");
     teller.pause("alice, the agent's sponsor, tries to approve it herself").await?;
     let own = cast.approve("alice", 1).await?;
     must(!own.ok, || "the sponsor's approval counted".to_owned())?;
     teller.event("refused", Tone::Warning, &own.words, json!({ "by": "alice", "why": own.words }));
-    teller.pause("bob, a DBA, looks at the blast radius and signs").await?;
-    approve(teller, cast).await?;
+    if !approve(teller, cast, "bob, a DBA, looks at the blast radius and signs").await? {
+        return Ok(false);
+    }
     let again = cast.approve("bob", 1).await?;
     must(!again.ok, || "one human filled two seats".to_owned())?;
     teller.event(
@@ -127,19 +146,25 @@ async fn reviewed(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
         &again.words,
         json!({ "by": "bob", "why": again.words }),
     );
-    Ok(())
+    Ok(true)
 }
 
-async fn approve(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
+/// Bob approves. False where he rejects.
+async fn approve(teller: &Teller, cast: &Cast, what: &str) -> Result<bool, Failure> {
+    if cast.has_console() {
+        return browser::approved(teller, cast).await;
+    }
+    teller.pause(what).await?;
     let approved = cast.approve("bob", 1).await?;
     must(approved.ok, || format!("bob's approval was refused: {}", approved.words))?;
     let measured = cast.change(1).await?.preview.ceiling.largest_measured();
     let words = format!("by bob, who typed back the {measured} rows; it cools for 60 s");
     teller.event("approved", Tone::Good, &words, json!({ "by": "bob", "measured": measured }));
-    Ok(())
+    Ok(true)
 }
 
-async fn voided(teller: &Teller, cast: &Cast, production: &Stage) -> Result<(), Failure> {
+/// False where the change was rejected.
+async fn voided(teller: &Teller, cast: &Cast, production: &Stage) -> Result<bool, Failure> {
     teller.part("4  What is signed is exactly what runs");
     let sql = "SET ROLE app_owner; CREATE TABLE billing.refunds (id int, cents bigint)";
     production.meanwhile(sql).await?;
@@ -153,13 +178,14 @@ async fn voided(teller: &Teller, cast: &Cast, production: &Stage) -> Result<(), 
     teller.event("voided", Tone::Warning, &why, json!({ "change": 1, "why": why }));
     wait(cast, 1, "prepared again", |change| change.trial.is_some() && change.rehearsed.is_some())
         .await?;
-    teller.pause("bob looks again, and signs what is there now").await?;
-    approve(teller, cast).await?;
+    if !approve(teller, cast, "bob looks again, and signs what is there now").await? {
+        return Ok(false);
+    }
     let sql = "INSERT INTO billing.invoices \
                SELECT 'late' || n, 1, current_date, n FROM generate_series(1, 40) n";
     production.meanwhile(sql).await?;
     teller.say("meanwhile 40 more invoices arrive: within the headroom that bob signed");
-    Ok(())
+    Ok(true)
 }
 
 async fn executed(teller: &Teller, cast: &Cast, production: &Stage) -> Result<(), Failure> {
@@ -210,14 +236,10 @@ async fn restored(
     held: &str,
 ) -> Result<(), Failure> {
     teller.part("6  Taken back, by one command");
-    teller.pause("bob takes it back").await?;
-    let began = Instant::now();
-    let back = cast.restore("bob", 1).await?;
-    let seconds = began.elapsed().as_secs_f64();
-    must(back.ok, || format!("it was not taken back: {}", back.words))?;
+    let (how, seconds) = take_back(teller, cast).await?;
     let now = production.content().await?;
     must(now == held, || format!("contents differ:\n{held}\n{now}"))?;
-    let words = format!("{} in {seconds:.1} s; every row hashes as before", back.words);
+    let words = format!("{how}; every row hashes as before");
     teller.event(
         "restored",
         Tone::Good,
@@ -225,6 +247,20 @@ async fn restored(
         json!({ "change": 1, "seconds": seconds, "equal": true, "content": now }),
     );
     Ok(())
+}
+
+/// How it was taken back, and in how many seconds where that was measured.
+async fn take_back(teller: &Teller, cast: &Cast) -> Result<(String, Option<f64>), Failure> {
+    if cast.has_console() {
+        browser::taken_back(teller, cast).await?;
+        return Ok(("change 1 is taken back, in his browser".to_owned(), None));
+    }
+    teller.pause("bob takes it back").await?;
+    let began = Instant::now();
+    let back = cast.restore("bob", 1).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    must(back.ok, || format!("it was not taken back: {}", back.words))?;
+    Ok((format!("{} in {seconds:.1} s", back.words), Some(seconds)))
 }
 
 async fn verified(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
@@ -288,7 +324,12 @@ async fn wait(
     }
 }
 
-fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
+/// Whether it can no longer be decided.
+pub(super) fn ended(change: &ChangeView) -> bool {
+    change.line.state != "held"
+}
+
+pub(super) fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(Failure::new(otherwise())) }
 }
 

@@ -65,14 +65,29 @@ impl Teller {
         }
     }
 
+    /// A line as it is, to be copied: it is not folded.
+    pub(super) fn plain(&self, line: &str) {
+        eprintln!("\n            {line}");
+    }
+
+    /// What the person who watches answers to this.
+    pub(super) async fn ask(&self, question: &str) -> Result<String, Failure> {
+        let question = format!("\n            {question}");
+        let answered = tokio::task::spawn_blocking(move || sign::ask(&question));
+        answered.await.map_err(Failure::new)?
+    }
+
+    /// Whether somebody watches who can be asked.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.unattended && !self.json && std::io::stdin().is_terminal()
+    }
+
     /// Waits for the person who watches, unless scripted reviewers decide. They answer beside, so
     /// that Ctrl-C is heard meanwhile.
     pub(super) async fn pause(&self, what: &str) -> Result<(), Failure> {
-        if self.unattended || self.json || !std::io::stdin().is_terminal() {
+        if !self.is_watched() {
             return Ok(());
         }
-        let question = format!("\n            {what} [Enter] ");
-        let answered = tokio::task::spawn_blocking(move || sign::ask(&question));
-        answered.await.map_err(Failure::new)?.map(drop)
+        self.ask(&format!("{what} [Enter] ")).await.map(drop)
     }
 }

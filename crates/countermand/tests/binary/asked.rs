@@ -168,6 +168,8 @@ fn the_demonstration_waits_for_its_viewer_and_leaves_nothing_behind() {
     std::fs::set_permissions(room.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = countermand();
     let mut terminal = Terminal::start(command.arg("demo").env("TMPDIR", room.path()));
+    terminal.until("only [Enter] for here ");
+    terminal.types("");
     terminal.until("let the agent try [Enter] ");
     assert!(room.path().read_dir().unwrap().next().is_some(), "it works somewhere else");
     terminal.types("");

@@ -6,19 +6,27 @@ mod adopt;
 mod asked;
 mod authenticator;
 mod backup;
+#[path = "../../../countermand-console/tests/browser/browser.rs"]
+mod browser;
 mod cli;
 mod configure;
 mod console;
+mod demo;
 mod doctor;
 mod elsewhere;
 mod freeze;
 mod gateway;
+#[path = "../../../countermand-console/tests/browser/hands.rs"]
+mod hands;
 mod incident;
 mod ledger_files;
 mod ledger_keys;
 mod life;
 mod log;
 mod observe;
+#[expect(dead_code, reason = "the console's own tests use the rest")]
+#[path = "../../../countermand-console/tests/browser/page.rs"]
+mod page;
 mod prove;
 mod reasons;
 mod roles;
@@ -26,3 +34,5 @@ mod socket;
 mod standing;
 mod terminal;
 mod watch;
+#[path = "../../../countermand-console/tests/browser/wire.rs"]
+mod wire;
