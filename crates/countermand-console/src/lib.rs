@@ -9,6 +9,7 @@
 mod act;
 mod api;
 mod assets;
+mod findings;
 mod guard;
 mod live;
 mod login;
@@ -25,5 +26,6 @@ mod server;
 mod signer;
 mod text;
 
+pub use findings::{Doctor, Finding, Verdict};
 pub use login::Links;
 pub use server::{Certificate, Console, ConsoleConfig, ConsoleError};

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod changes;
 pub(crate) mod configuration;
 pub(crate) mod decision;
+pub(crate) mod doctor;
 pub(crate) mod enter;
 pub(crate) mod incident;
 pub(crate) mod keys;

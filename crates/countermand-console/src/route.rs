@@ -1,5 +1,6 @@
 //! Every address there is, with who may call it.
 
+use crate::findings::Rounds;
 use crate::login::Logins;
 use crate::{act, api, assets, guard, live, openapi, pages};
 use axum::Router;
@@ -68,6 +69,7 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/ledger/{entry}", || get(pages::ledger::one)),
     read("/incident", || get(pages::incident::page)),
     read("/status", || get(pages::status::page)),
+    read("/doctor", || get(pages::doctor::page)),
     read("/keys", || get(pages::keys::page)),
     read("/api/v1/passkeys/ask", || post(pages::keys::ask)),
     read("/api/v1/passkeys/made", || post(pages::keys::made)),
@@ -89,6 +91,7 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) logins: Arc<Logins>,
     pub(crate) passkeys: Arc<Passkeys>,
+    pub(crate) rounds: Option<Rounds>,
     /// The names that this server goes by.
     pub(crate) names: Arc<[String]>,
     pub(crate) port: u16,

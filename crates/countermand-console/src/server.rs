@@ -1,5 +1,6 @@
 //! The socket, TLS, and one task for each connection.
 
+use crate::findings::{Doctor, Rounds};
 use crate::login::{Links, Logins};
 use crate::patient::Patient;
 use crate::route::{App, router};
@@ -89,6 +90,7 @@ pub struct Console {
     names: Vec<String>,
     engine: Engine,
     logins: Arc<Logins>,
+    rounds: Option<Rounds>,
 }
 
 impl Console {
@@ -120,7 +122,15 @@ impl Console {
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let beside = if beside { other_loopback(address).await? } else { None };
-        Ok(Console { listener, beside, address, tls, names, engine, logins: Arc::default() })
+        let logins = Arc::default();
+        Ok(Console { listener, beside, address, tls, names, engine, logins, rounds: None })
+    }
+
+    /// The same, with somebody who looks at the whole installation for whoever reads.
+    #[must_use]
+    pub fn with_doctor(mut self, doctor: Doctor) -> Console {
+        self.rounds = Some(Rounds::new(doctor));
+        self
     }
 
     /// Where it listens.
@@ -144,6 +154,7 @@ impl Console {
             passkeys: Arc::new(Passkeys::new(self.engine.clone())),
             engine: self.engine,
             logins: self.logins,
+            rounds: self.rounds,
             names: self.names.into(),
             port: self.address.port(),
             tls: self.tls.is_some(),

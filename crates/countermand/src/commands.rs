@@ -5,7 +5,7 @@ mod agent_report;
 mod changes;
 mod config;
 mod console;
-mod doctor;
+pub(crate) mod doctor;
 mod explain;
 mod freeze;
 mod gateway;

@@ -1,5 +1,6 @@
 //! From configuration to what the engine and the doors are made of.
 
+use crate::commands::doctor;
 use crate::config::{Config, PostgresConfig};
 use crate::serve::ServeError;
 use countermand_console::{Console, ConsoleConfig, ConsoleError};
@@ -65,7 +66,9 @@ pub(crate) async fn console(
     let tls = console.tls;
     let tls = tls.map(|(chain, key)| countermand_console::Certificate { chain, key });
     let console = ConsoleConfig { listen: console.listen, tls, name: console.name };
-    Ok(Some(Console::bind(console, engine.clone()).await?))
+    let file = config.file.clone();
+    let doctor = Arc::new(move || doctor::findings(&file));
+    Ok(Some(Console::bind(console, engine.clone()).await?.with_doctor(doctor)))
 }
 
 fn upstream(target: &PostgresConfig) -> Upstream {

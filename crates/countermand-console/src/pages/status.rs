@@ -3,8 +3,10 @@
 use super::{Frame, html};
 use crate::problem::Trouble;
 use crate::reader::Reader;
+use crate::route::App;
 use crate::text::{Text, When, digits};
 use askama::Template;
+use axum::extract::State;
 use axum::response::Response;
 
 /// One thing that is looked at.
@@ -37,6 +39,8 @@ struct Page {
     configuration: Option<u64>,
     differences: Vec<Text>,
     frozen: Vec<Frozen>,
+    /// Whether somebody looks further.
+    doctor: bool,
 }
 
 /// What is frozen.
@@ -47,7 +51,7 @@ struct Frozen {
 }
 
 /// `GET /status`
-pub(crate) async fn page(reader: Reader) -> Result<Response, Trouble> {
+pub(crate) async fn page(State(app): State<App>, reader: Reader) -> Result<Response, Trouble> {
     let status = reader.status().await?;
     let [in_force, waiting] = reader.configurations().await?;
     let check = |what, found: Vec<Text>, well: &str| {
@@ -89,6 +93,7 @@ pub(crate) async fn page(reader: Reader) -> Result<Response, Trouble> {
         configuration: in_force.map(|view| view.number),
         differences: differences.unwrap_or_default(),
         frozen: reader.frozen().into_iter().map(frozen).collect(),
+        doctor: app.rounds.is_some(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LARGEST: u64 = 150_000;
 
 /// What is pictured, and how: light, dark, and on a phone.
-const PICTURES: [(&str, &str); 11] = [
+const PICTURES: [(&str, &str); 13] = [
     ("queue", "/"),
     ("decision", "/changes/1"),
     ("decision-dark", "/changes/1"),
@@ -21,6 +21,8 @@ const PICTURES: [(&str, &str); 11] = [
     ("incident", "/incident?change=1"),
     ("ledger-dark", "/ledger"),
     ("status-phone", "/status"),
+    ("doctor", "/doctor"),
+    ("configuration", "/configuration"),
 ];
 
 /// Where they are kept. Without `COUNTERMAND_SCREENSHOTS` they are only made.

@@ -1,7 +1,8 @@
 //! A console that serves, and a client that says exactly what it is told to.
 
 use crate::world::World;
-use countermand_console::{Console, ConsoleConfig, ConsoleError, Links};
+use countermand_console::{Console, ConsoleConfig, ConsoleError, Finding, Links, Verdict};
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -53,6 +54,7 @@ impl Served {
                 Err(error) => panic!("{error}"),
             }
         };
+        let console = console.with_doctor(Arc::new(findings));
         let (port, links) = (console.address().port(), console.links());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(console.serve(stopped));
@@ -131,4 +133,18 @@ impl Served {
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
     }
+}
+
+/// What the doctor of these tests finds: what it quotes was written by somebody else.
+fn findings() -> Vec<Finding> {
+    let found = |verdict, what: &str, words: &str| Finding {
+        verdict,
+        what: what.to_owned(),
+        words: words.to_owned(),
+    };
+    vec![
+        found(Verdict::Good, "policies", "they load, as 6b3c1e"),
+        found(Verdict::Warning, "people", "one human: enrol a second"),
+        found(Verdict::Bad, "parents", "`/srv/<b>\u{202e}` can be replaced by others: chown it"),
+    ]
 }

@@ -112,6 +112,18 @@ async fn every_page_opens() {
 }
 
 #[tokio::test]
+async fn the_doctors_findings_are_read_the_worst_first() {
+    let served = Served::new().await;
+    let cookie = served.login("bob").await;
+    assert!(served.get("/status", &cookie).await.body.contains("<a href=\"/doctor\">"));
+    let page = served.get("/doctor", &cookie).await.body;
+    let found = ["state bad\">bad</span>", "one human: enrol a second", "they load, as 6b3c1e"];
+    let at = found.map(|words| page.find(words).unwrap_or_else(|| panic!("{words}: {page}")));
+    assert!(at.is_sorted(), "{page}");
+    assert!(page.contains("&#60;b&#62;\\u{202e}"), "{page}");
+}
+
+#[tokio::test]
 async fn programs_get_the_same_and_problems_by_rfc_9457() {
     let served = Served::new().await;
     let number = served.world.held("billing").await;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// How an agent reaches the door. Its credential comes from COUNTERMAND_CREDENTIAL or from a file,
 /// never from the command line, which every process can read.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AtDoor {
     /// The target it works on
     #[arg(long, value_name = "NAME")]

@@ -306,7 +306,7 @@ pub enum Explain {
 }
 
 /// `doctor`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Doctor {
     /// Recompute every change from the ledger and compare; nothing else is looked at
     #[arg(long, conflicts_with_all = ["agent", "try_direct", "agent_uid"])]

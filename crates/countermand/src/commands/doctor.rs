@@ -44,6 +44,18 @@ struct Finding {
     words: String,
 }
 
+impl Finding {
+    fn told(self) -> countermand_console::Finding {
+        use countermand_console::Verdict as Told;
+        let verdict = match self.verdict {
+            Verdict::Good => Told::Good,
+            Verdict::Warning => Told::Warning,
+            Verdict::Bad => Told::Bad,
+        };
+        countermand_console::Finding { verdict, what: self.what, words: self.words }
+    }
+}
+
 /// What was found so far.
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);
@@ -76,6 +88,13 @@ impl Findings {
         let bad = self.0.iter().find(|finding| finding.verdict == Verdict::Bad);
         bad.map(|finding| finding.verdict)
     }
+}
+
+/// What `doctor` finds without being told of an agent, for pages. It blocks.
+pub(crate) fn findings(file: &Path) -> Vec<countermand_console::Finding> {
+    let global = Global { config: Some(file.to_owned()), socket: None, json: false };
+    let found = examine(&global, &Doctor::default());
+    found.0.into_iter().map(Finding::told).collect()
 }
 
 /// Runs `doctor`.

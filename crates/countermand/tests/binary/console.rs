@@ -48,6 +48,11 @@ fn a_person_reads_by_a_link_and_a_stranger_gets_none() {
     let cookie = entered.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap();
     let status = format!("GET /api/v1/status HTTP/1.1\r\nCookie: {cookie}\r\n\r\n");
     assert!(http(port, &status).contains("\"installation\":\"acme\""));
+    let doctor = http(port, &format!("GET /doctor HTTP/1.1\r\nCookie: {cookie}\r\n\r\n"));
+    // What the gateway says of itself, and what a login to its target came to.
+    for words in ["HTTP/1.1 200", "configuration 1, as in the file", "Connection refused"] {
+        assert!(doctor.contains(words), "{words} is not in {doctor}");
+    }
     assert!(enter(port, token).starts_with("HTTP/1.1 401"), "it is spent");
     assert_eq!(serving.stop(), 0);
     let _serving = installation.serve();
