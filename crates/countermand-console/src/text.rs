@@ -289,6 +289,8 @@ pub(crate) struct When {
     pub(crate) iso: String,
     /// For people.
     pub(crate) words: String,
+    /// The time of day alone, where the day is known.
+    pub(crate) clock: String,
     /// How long ago, or how long until then.
     pub(crate) away: String,
 }
@@ -300,6 +302,7 @@ impl When {
         When {
             iso: format!("{at:.3}"),
             words: at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            clock: at.strftime("%H:%M UTC").to_string(),
             away: if away < 0 { format!("in {long}") } else { format!("{long} ago") },
         }
     }

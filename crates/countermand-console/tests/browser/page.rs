@@ -200,9 +200,10 @@ impl Page {
         self.wire.take_troubles(&self.session)
     }
 
-    /// A picture of the window, as PNG.
+    /// A picture of the window, as WebP.
     pub(crate) async fn screenshot(&self, file: &Path) {
-        let taken = self.ask("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let format = json!({ "format": "webp", "quality": 85 });
+        let taken = self.ask("Page.captureScreenshot", format).await;
         let bytes = BASE64_STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, bytes).unwrap();

@@ -265,7 +265,7 @@ async fn what_is_signed_is_legible_to_everybody_and_fits_a_phone() {
     for width in [DESK, PHONE] {
         bob.page.as_wide_as(width).await;
         assert_eq!(wider_than_the_window(&bob.page).await, [""; 0], "{width}");
-        let name = if width == PHONE { "sign-phone.png" } else { "sign.png" };
+        let name = if width == PHONE { "sign-phone.webp" } else { "sign.webp" };
         bob.page.screenshot(&folder().join(name)).await;
         for dark in [false, true] {
             bob.page.dark(dark).await;
@@ -280,7 +280,6 @@ async fn what_is_signed_is_legible_to_everybody_and_fits_a_phone() {
     for path in ["/keys", "/status", "/configuration"] {
         bob.page.open(path).await;
         bob.page.as_wide_as(DESK).await;
-        bob.page.screenshot(&folder().join(format!("proven{}.png", path.replace('/', "-")))).await;
         bob.page.as_wide_as(PHONE).await;
         assert_eq!(wider_than_the_window(&bob.page).await, [""; 0], "{path}");
     }
