@@ -53,7 +53,16 @@ fn bench(example: &str, built: &[&str], arguments: &[&str]) -> ExitCode {
 fn screenshots() -> ExitCode {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/console");
     let status = Command::new(env!("CARGO"))
-        .args(["test", "--locked", "--workspace", "--test", "browser", "--", "pictures", "is_legible"])
+        .args([
+            "test",
+            "--locked",
+            "--workspace",
+            "--test",
+            "browser",
+            "--",
+            "pictures",
+            "is_legible",
+        ])
         .envs([("COUNTERMAND_SCREENSHOTS", folder), ("COUNTERMAND_REQUIRE_ALL", "1")])
         .status();
     if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

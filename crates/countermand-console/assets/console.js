@@ -101,3 +101,19 @@ for (const command of document.querySelectorAll(".cmd")) {
   });
   command.append(button);
 }
+
+// Rows are read when somebody wants to see them: below the summary that they opened.
+for (const details of document.querySelectorAll("details[data-rows]")) {
+  details.addEventListener("toggle", async () => {
+    if (!details.open || details.dataset.read) {
+      return;
+    }
+    details.dataset.read = "yes";
+    const answer = await fetch(details.dataset.rows).catch(() => null);
+    const page = answer && new DOMParser().parseFromString(await answer.text(), "text/html");
+    const found = page?.getElementById("rows") ?? page?.getElementById("main");
+    if (found) {
+      details.querySelector("p").replaceWith(...document.importNode(found, true).childNodes);
+    }
+  });
+}

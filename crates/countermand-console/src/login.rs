@@ -62,6 +62,7 @@ pub(crate) enum NotLetIn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Work {
     Enrolment,
+    Looking,
     Signing,
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod policies;
 pub(crate) mod queue;
+pub(crate) mod rows;
 pub(crate) mod status;
 pub(crate) mod targets;
 

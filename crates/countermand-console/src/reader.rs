@@ -19,6 +19,7 @@ use countermand_engine::control::{
 };
 use countermand_engine::explain::Explanation;
 use countermand_engine::incident::Incident;
+use countermand_engine::target::Sample;
 use countermand_engine::{Engine, Peer};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -106,6 +107,17 @@ impl Reader {
         self.change_is_there(number)?;
         match self.ask(Command::Show { change: number }).await? {
             Reply::Change(change) => Ok(change),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    /// Some of the rows that a change which waits would delete or change. The log says who looked.
+    pub(crate) async fn sample(&self, number: ChangeNumber) -> Result<Vec<Sample>, Trouble> {
+        self.change_is_there(number)?;
+        let by = format!("{} in the console", self.session.human);
+        match self.engine.control(Command::Sample { change: number }, by).await {
+            Reply::Sample { samples } => Ok(samples),
+            Reply::Refused { why } => Err(Trouble::Refused(why)),
             _ => Err(Trouble::Unexpected),
         }
     }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::explain::{Explained, Explanation};
 use crate::incident::Incident;
 use crate::observe::{ObserveReport, ObservedLine};
-use crate::target::RestorePlan;
+use crate::target::{RestorePlan, Sample};
 
 mod asked;
 mod wanted;
@@ -40,6 +40,11 @@ pub enum Command {
     },
     /// One change, whole.
     Show {
+        /// Which.
+        change: ChangeNumber,
+    },
+    /// Some of the rows that a change which waits would delete or change, read from its target now.
+    Sample {
         /// Which.
         change: ChangeNumber,
     },
@@ -230,6 +235,11 @@ pub enum Reply {
     Standings {
         /// Newest first.
         standings: Vec<StandingLine>,
+    },
+    /// See [`Command::Sample`].
+    Sample {
+        /// By table, those that lose most first.
+        samples: Vec<Sample>,
     },
     /// See [`Command::PlanRestore`].
     RestorePlan(RestorePlan),

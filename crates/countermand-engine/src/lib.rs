@@ -49,6 +49,7 @@ mod recover;
 mod report;
 mod review;
 mod rotate;
+mod sample;
 mod serve;
 mod session;
 mod standing;

@@ -57,6 +57,9 @@ impl Engine {
                 Reply::Changes { changes, older }
             }
             Command::Show { change } => self.show(change)?,
+            Command::Sample { change } => {
+                Reply::Sample { samples: self.sample(change, &by).await? }
+            }
             Command::Wait { change, seen } => self.wait(change, seen).await?,
             Command::Prepare { signer, act } => self.prepare_statement(signer, act).await?,
             Command::Submit { statement, signature } => {

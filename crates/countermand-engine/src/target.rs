@@ -7,6 +7,7 @@ use countermand_core::action::Action;
 use countermand_core::change::{Abort, CommitToken, Outcome, Rehearsal, RestorePoint};
 use countermand_core::preview::{Ceiling, Counts, Identity, Preview};
 use countermand_core::request::{ChangeNumber, Payload};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
@@ -61,6 +62,39 @@ pub fn tags_of(tags: &Tags, name: &str) -> BTreeSet<String> {
         None => pattern == name,
     };
     tags.iter().filter(|(p, _)| matches(p)).flat_map(|(_, tags)| tags.clone()).collect()
+}
+
+/// The tag of a column whose values nobody is shown: the pattern names it, `schema.table.column`.
+pub const SENSITIVE: &str = "sensitive";
+
+/// A value of a [`Sample`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    /// There is none.
+    Null,
+    /// It is nobody's to see: it was not even read.
+    Masked,
+    /// The whole of it, as the target writes it.
+    Text(String),
+    /// Its beginning; there is more.
+    Cut(String),
+    /// Too large to be read for this; its bytes, as they are stored.
+    Large(u64),
+}
+
+/// Some of the rows of one table that a unit would delete or change, as they are now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The table, as the radius names it.
+    pub table: String,
+    /// Whether exactly such rows are meant. Otherwise they are any of the table's: which the unit
+    /// means cannot be told without running it.
+    pub meant: bool,
+    /// The columns.
+    pub columns: Vec<String>,
+    /// The rows, a cell for each column.
+    pub rows: Vec<Vec<Cell>>,
 }
 
 /// The right to run a unit in the partner, measure it, and roll it back: never to commit.
@@ -225,6 +259,14 @@ pub trait Target: Send + Sync {
 
     /// Measures what a unit would do, holding nothing that anybody waits for.
     async fn preview(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError>;
+
+    /// Some of the rows that the unit would delete or change, for a human who decides. Nothing runs, and
+    /// what is [`SENSITIVE`] is not read.
+    async fn sample(
+        &self,
+        payload: &Payload,
+        actions: &[Action],
+    ) -> Result<Vec<Sample>, TargetError>;
 
     /// Takes a restore point of what the unit would lose, as of now, and reads it back: shows
     /// before anyone reviews that it can be done. Writes nothing to the target.

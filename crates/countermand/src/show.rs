@@ -5,6 +5,7 @@ pub(crate) mod configuration;
 pub(crate) mod observed;
 mod page;
 pub mod plan;
+pub(crate) mod rows;
 pub(crate) mod standing;
 mod table;
 mod tree;

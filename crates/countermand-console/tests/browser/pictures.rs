@@ -17,6 +17,7 @@ fn name(path: &str) -> &str {
     match path {
         "/" => "queue",
         "/changes/1" => "decision",
+        "/changes/1/rows" => "rows",
         "/agents/bot" => "agent",
         "/ledger/1" => "entry",
         path => &path[1..],

@@ -2,7 +2,9 @@
 
 use crate::client::Served;
 use crate::world::World;
+use countermand_core::request::ChangeNumber;
 use countermand_core::verb::postgres;
+use countermand_engine::control::{PrepareAct, Reply};
 use countermand_engine::{Admission, Refusal};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -109,6 +111,36 @@ async fn every_page_opens() {
         assert_eq!(page.status, 404, "{path}");
         assert!(page.header("content-type").unwrap().starts_with("text/html"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn some_of_the_rows_are_read_when_a_human_asks_and_only_before_it_runs() {
+    let served = Served::new().await;
+    let number = served.world.held("billing").await;
+    let cookie = served.login("bob").await;
+    let path = format!("/changes/{number}/rows");
+    let decision = served.get(&format!("/changes/{number}"), &cookie).await.body;
+    assert!(decision.contains(&path), "{decision}");
+    let rows = served.get(&path, &cookie).await;
+    assert_eq!(rows.status, 200, "{rows:?}");
+    for words in ["billing.costs", "&#60;b&#62;\\u{202e}ann", "••••", ">null<", "no-store"]
+    {
+        let all = format!("{}{}", rows.head, rows.body);
+        assert!(all.contains(words), "{words} is not in {all}");
+    }
+    // Nobody reads a table row by row.
+    for _ in 0..30 {
+        served.get(&path, &cookie).await;
+    }
+    assert_eq!(served.get(&path, &cookie).await.status, 429);
+    let (world, carol) = (&served.world, served.login("carol").await);
+    let missing = served.get("/changes/77/rows", &carol).await;
+    assert_eq!(missing.status, 404);
+    let change = ChangeNumber(number);
+    let no = PrepareAct::Reject { change, reason: "use the archive job".to_owned() };
+    assert!(matches!(world.sign("bob", no).await, Reply::Done { .. }));
+    let ended = served.get(&path, &carol).await;
+    assert!(ended.status == 409 && ended.body.contains("before it runs"), "{ended:?}");
 }
 
 #[tokio::test]

@@ -39,8 +39,8 @@ use countermand_core::preview::Preview;
 use countermand_core::request::Payload;
 use countermand_engine::Permit;
 use countermand_engine::target::{
-    Aborted, Fate, KeptWrite, Ran, Rehearse, Restore, RestorePlan, Restored, Run, Tags, TakeBack,
-    Target, TargetError,
+    Aborted, Fate, KeptWrite, Ran, Rehearse, Restore, RestorePlan, Restored, Run, Sample, Tags,
+    TakeBack, Target, TargetError,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -131,6 +131,23 @@ impl PostgresTarget {
         Ok(preview::preview(self, fingerprint, payload, verbs, undone, &survey))
     }
 
+    /// Reads some of the rows, in such a transaction.
+    async fn show_rows(
+        &self,
+        payload: &Payload,
+        actions: &[Action],
+    ) -> Result<Vec<Sample>, TargetError> {
+        let unit = unit_of(payload)?;
+        preview::read(&unit)?;
+        let steps = steps::of(&unit).await.map_err(TargetError::CannotJudge)?;
+        let mut client = self.connect().await?;
+        client.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let tags = &self.setup.tags;
+        let sample = survey::sample(&mut client, &unit, &steps, actions, tags).await;
+        client.batch("ROLLBACK").await?;
+        sample
+    }
+
     /// Copies and reads back what the unit would lose, and deletes the copies.
     async fn try_out(
         &self,
@@ -210,6 +227,14 @@ impl Target for PostgresTarget {
 
     async fn preview(&self, payload: &Payload, actions: &[Action]) -> Result<Preview, TargetError> {
         self.look(payload, actions).await
+    }
+
+    async fn sample(
+        &self,
+        payload: &Payload,
+        actions: &[Action],
+    ) -> Result<Vec<Sample>, TargetError> {
+        self.show_rows(payload, actions).await
     }
 
     async fn trial(&self, preview: &Preview, folder: PathBuf) -> Result<RestorePoint, TargetError> {

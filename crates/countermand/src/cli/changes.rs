@@ -72,6 +72,11 @@ pub enum Changes {
         #[command(flatten)]
         viewer: Viewer,
     },
+    /// Some of the rows that a change which waits would delete or change, read from its target now
+    Rows {
+        /// Its number.
+        change: u64,
+    },
     /// Wait until a change has ended
     Wait {
         /// Its number.

@@ -5,7 +5,7 @@ use crate::at_door::{AgentSession, AgentView};
 use crate::cli::{Changes, Global, Viewer};
 use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure};
-use crate::show::{Page, change, observed};
+use crate::show::{Page, change, observed, rows};
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::{ChangeLine, ChangeView, ChangesWanted, Command, Reply};
 use serde::Serialize;
@@ -34,6 +34,13 @@ pub(super) fn run(global: &Global, arguments: Changes) -> Result<Exit, Failure> 
         Changes::Show { change, viewer } => {
             let view = Eyes::open(global, &viewer)?.look(ChangeNumber(change))?;
             put(global, &view, |page| view.draw(page));
+            Ok(Exit::Done)
+        }
+        Changes::Rows { change } => {
+            let command = Command::Sample { change: ChangeNumber(change) };
+            let reply = Client::connect(global)?.ask(&command)?;
+            let Reply::Sample { samples } = &reply else { return Err(unexpected()) };
+            put(global, samples, |page| rows::draw(page, samples));
             Ok(Exit::Done)
         }
         Changes::Wait { change, timeout, viewer } => {

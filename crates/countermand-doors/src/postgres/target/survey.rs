@@ -17,9 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 mod behind;
 mod count;
 mod resolve;
+mod sample;
 
 pub(super) use behind::Read;
+use count::Meant;
 use resolve::Resolved;
+pub(super) use sample::sample;
 
 /// Everything a unit would touch.
 #[derive(Debug, Default)]
@@ -70,6 +73,8 @@ pub(super) struct Losing {
     pub(super) wholly: bool,
     /// Whether the table itself goes.
     pub(super) gone: bool,
+    /// Which rows, where statements name some of them: one condition, or several things at once.
+    pub(super) meant: Option<Option<Meant>>,
 }
 
 /// Whether rows are to be counted.
@@ -129,7 +134,15 @@ pub(super) async fn named(client: &mut Client, preview: &Preview) -> Result<Surv
             .nodes
             .iter()
             .any(|node| node.object.name == table.name && node.fate == Fate::Lost && node.root);
-        let losing = Losing { table, rows: 0, by_key: false, fate: Fate::Lost, wholly: gone, gone };
+        let losing = Losing {
+            table,
+            rows: 0,
+            by_key: false,
+            fate: Fate::Lost,
+            wholly: gone,
+            gone,
+            meant: None,
+        };
         found.rows.insert(losing.table.oid, losing);
     }
     Ok(found)
@@ -267,6 +280,7 @@ impl Walk<'_> {
                     fate: Fate::Lost,
                     wholly: true,
                     gone: true,
+                    meant: None,
                 };
                 self.found.rows.insert(losing.table.oid, losing);
             }
@@ -435,7 +449,7 @@ impl Walk<'_> {
         if !table.has_rows() {
             return;
         }
-        let new = Losing { table, rows: 0, by_key: true, fate, wholly, gone: false };
+        let new = Losing { table, rows: 0, by_key: true, fate, wholly, gone: false, meant: None };
         let known = self.found.rows.entry(at.object).or_insert(new);
         known.rows = known.rows.saturating_add(rows);
         known.by_key &= by_key;

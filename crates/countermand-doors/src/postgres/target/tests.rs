@@ -7,6 +7,7 @@ mod probe;
 mod reads;
 mod restore;
 mod run;
+mod sample;
 mod take_back;
 mod writer;
 

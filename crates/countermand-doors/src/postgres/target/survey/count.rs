@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows that are meant, as the end of a query: `FROM … WHERE …`.
 #[derive(Clone, Debug)]
-struct Meant {
-    /// `FROM "shop"."orders" "o" WHERE …`
+pub(in super::super) struct Meant {
+    /// `FROM "shop"."orders" "o" WHERE (…)`
     clause: String,
     /// The statement of the unit whose parameters it uses.
     statement: Option<usize>,
@@ -62,6 +62,7 @@ impl Walk<'_> {
             let rows = counts.get(&table.oid).copied().unwrap_or(0);
             self.losing(table, rows, by_key && meant.is_some(), fate, false);
         }
+        self.rows_meant(&family, meant.as_ref());
         let all = Meant { clause: format!("FROM {}", named.name), statement: None };
         let mut path = BTreeSet::new();
         self.follow(&family, &meant.unwrap_or(all), step.change, &step.sets, &mut path).await
@@ -74,7 +75,7 @@ impl Walk<'_> {
         };
         let only = if step.inherit { "" } else { "ONLY " };
         let alias = quoted(alias);
-        let clause = format!("FROM {only}{} AS {alias} WHERE {condition}", table.name);
+        let clause = format!("FROM {only}{} AS {alias} WHERE ({condition})", table.name);
         let settings = interpret::Settings { standard_conforming_strings: true };
         if interpret(&format!("SELECT 1 {clause}"), settings).effect() != Effect::Read {
             return Ok(None);
@@ -83,6 +84,30 @@ impl Walk<'_> {
         // Names outside pg_catalog do not resolve here; then any row may be meant.
         let readable = self.tolerant(&format!("SELECT 1 {} LIMIT 0", meant.clause), &meant).await?;
         Ok(readable.map(|_| meant))
+    }
+
+    /// Keeps which rows of these tables are meant, where one condition says all of them.
+    fn rows_meant(&mut self, family: &BTreeSet<u32>, meant: Option<&Meant>) {
+        for oid in family {
+            let Some(losing) = self.found.rows.get_mut(oid) else { continue };
+            losing.meant = match (losing.meant.take(), meant) {
+                (None, Some(meant)) => Some(Some(meant.clone())),
+                (None, None) | (Some(_), _) => Some(None),
+            };
+        }
+    }
+
+    /// The places of some of the rows of this table that one condition means; none where that cannot
+    /// be told.
+    pub(super) async fn places(
+        &mut self,
+        oid: u32,
+        meant: &Meant,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, ClientError> {
+        let sql = format!("SELECT ctid {} AND tableoid = {oid} LIMIT {most}", meant.clause);
+        let found = self.tolerant(&sql, meant).await?;
+        Ok(found.map(|rows| rows.iter().map(|row| catalog::text(row, 0).to_owned()).collect()))
     }
 
     /// Counts by table.
@@ -139,6 +164,7 @@ impl Walk<'_> {
                 let rows = counts.get(&table.oid).copied().unwrap_or(0);
                 self.losing(table, rows, false, fate, false);
             }
+            self.rows_meant(&family, along.as_ref());
             let all = Meant { clause: format!("FROM {}", child.name), statement: None };
             let along = along.unwrap_or(all);
             let sets = (next == Change::Update).then(|| key.columns.iter().cloned().collect());
