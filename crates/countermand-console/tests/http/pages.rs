@@ -123,7 +123,7 @@ async fn some_of_the_rows_are_read_when_a_human_asks_and_only_before_it_runs() {
     assert!(decision.contains(&path), "{decision}");
     let rows = served.get(&path, &cookie).await;
     assert_eq!(rows.status, 200, "{rows:?}");
-    for words in ["billing.costs", "&#60;b&#62;\\u{202e}ann", "••••", ">null<", "no-store"]
+    for words in ["billing.costs", "&#60;b&#62;\\u{202e}ann", "••••", ">null", "no-store"]
     {
         let all = format!("{}{}", rows.head, rows.body);
         assert!(all.contains(words), "{words} is not in {all}");
