@@ -5,6 +5,7 @@ use crate::adopt::MAX_KEPT;
 use crate::authority::{Asked, unmeasured};
 use crate::batch::Flowed;
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::observe::Would;
 use crate::permit::Permit;
 use crate::probation;
@@ -187,7 +188,7 @@ impl Engine {
         let intent = self
             .0
             .store
-            .write(move |tx| tx.append("flow.intent", &body, &[("payload", text.as_bytes())]))
+            .write(move |tx| tx.append(Kind::FlowIntent, &body, &[("payload", text.as_bytes())]))
             .await;
         match intent {
             Ok(index) => (Admission::Allowed(Permit::grant(act)), Receipt::intended(index)),

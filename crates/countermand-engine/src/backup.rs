@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::control::{Reply, Scope};
 use crate::engine::Engine;
 use crate::home::{Home, HomeError};
+use crate::kind::Kind;
 use crate::standing;
 use crate::store::{Store, StoreError, Tx};
 use countermand_core::change::{Event, State};
@@ -129,11 +130,11 @@ pub async fn revive(home: &Home, contents: &Contents) -> Result<Revived, BackupE
 fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreError> {
     let why = format!("the gateway was restored from a copy of {}", contents.made);
     let body = json!({ "entries": contents.entries, "made": contents.made, "lost": contents.lost });
-    tx.append("gateway.restored", &body, &[])?;
+    tx.append(Kind::GatewayRestored, &body, &[])?;
     let scope = Scope::Everything.to_string();
     tx.put_frozen(&scope, &why)?;
     tx.append(
-        "freeze.on",
+        Kind::FreezeOn,
         &json!({ "scope": scope, "by": "restore" }),
         &[("reason", why.as_bytes())],
     )?;
@@ -156,7 +157,7 @@ fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreErr
     for agent in tx.rows().agents()?.into_iter().filter(|agent| !agent.revoked) {
         tx.revoke_agent(&agent.name)?;
         tx.forget_conduct(&agent.name)?;
-        tx.append("agent.revoked", &json!({ "agent": agent.name, "by": "restore" }), &[])?;
+        tx.append(Kind::AgentRevoked, &json!({ "agent": agent.name, "by": "restore" }), &[])?;
         revived.revoked.push(agent.name.to_string());
     }
     for standing in tx.rows().standings()? {
@@ -164,7 +165,7 @@ fn begin_again(tx: &mut Tx<'_>, contents: &Contents) -> Result<Revived, StoreErr
     }
     if let Some(waiting) = tx.rows().waiting_configuration()? {
         let body = json!({ "configuration": waiting.number, "why": why });
-        let idx = tx.append("config.stopped", &body, &[])?;
+        let idx = tx.append(Kind::ConfigStopped, &body, &[])?;
         tx.end_configuration(waiting.number, &why, idx)?;
     }
     tx.forget_nonces()?;
@@ -189,7 +190,7 @@ impl Engine {
     pub(crate) async fn backup(&self, by: String) -> Result<Reply, StoreError> {
         self.flush_batch().await;
         let body = json!({ "by": by });
-        self.0.store.write(move |tx| tx.append("gateway.backed_up", &body, &[])).await?;
+        self.0.store.write(move |tx| tx.append(Kind::GatewayBackedUp, &body, &[])).await?;
         let engine = self.clone();
         let copied = tokio::task::spawn_blocking(move || engine.copy_store()).await;
         copied.map_err(|_| StoreError::Stopped)?

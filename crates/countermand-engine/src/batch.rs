@@ -1,6 +1,7 @@
 //! What flows is recorded too: reads, and how writes ended, within 50 ms and together.
 
 use crate::engine::Engine;
+use crate::kind::Kind;
 use serde_json::json;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -77,7 +78,9 @@ impl Engine {
             let written = self
                 .0
                 .store
-                .write(move |tx| tx.append("flow.batch", &body, &[("payloads", texts.as_bytes())]))
+                .write(move |tx| {
+                    tx.append(Kind::FlowBatch, &body, &[("payloads", texts.as_bytes())])
+                })
                 .await;
             if let Err(error) = written {
                 tracing::error!(%error, "what flowed could not be recorded: nothing flows now");

@@ -4,6 +4,7 @@ use crate::control::{ConfigurationView, Reply};
 use crate::engine::{Engine, EngineError};
 use crate::installation::Installation;
 use crate::key::Signed;
+use crate::kind::Kind;
 use crate::review::{ReviewError, Spent, no};
 use crate::store::{ConfigurationRow, Rows, Store, StoreError, Tx};
 use countermand_core::configuration::{
@@ -82,7 +83,8 @@ fn apply_unsigned(tx: &mut Tx<'_>, configuration: &Configuration) -> Result<(), 
     let body = json!({
         "digest": configuration.digest(), "unsigned": true, "signers": configuration.signers(),
     });
-    let idx = tx.append("config.applied", &body, &[("configuration", &text_of(configuration))])?;
+    let idx =
+        tx.append(Kind::ConfigApplied, &body, &[("configuration", &text_of(configuration))])?;
     if let Some(row) = tx.rows().waiting_configuration()? {
         tx.end_configuration(row.number, "another came into force", idx)?;
     }
@@ -234,7 +236,7 @@ impl Engine {
                 return Err(StoreError::Refused("another configuration waits by now".into()));
             }
             let text = text_of(&configuration);
-            let idx = tx.append("config.proposed", &body, &[("configuration", &text)])?;
+            let idx = tx.append(Kind::ConfigProposed, &body, &[("configuration", &text)])?;
             tx.put_configuration(&configuration, Some(&proposed), idx)
         });
         let number = number.await?;
@@ -268,7 +270,7 @@ impl Engine {
         let body = described(&subject, by, proof);
         let approved = self.0.store.write(move |tx| {
             spent.take(tx)?;
-            let idx = tx.append("config.approved", &body, &[])?;
+            let idx = tx.append(Kind::ConfigApproved, &body, &[])?;
             tx.approve_configuration(number, &human, idx)
         });
         approved.await?;
@@ -312,7 +314,7 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let body = json!({ "configuration": number, "why": why });
         let ended = self.0.store.write(move |tx| {
-            let idx = tx.append("config.stopped", &body, &[("reason", reason.as_bytes())])?;
+            let idx = tx.append(Kind::ConfigStopped, &body, &[("reason", reason.as_bytes())])?;
             tx.end_configuration(number, &why, idx)
         });
         ended.await
@@ -341,7 +343,7 @@ impl Engine {
         let applied = self.0.store.write(move |tx| {
             // What was given out under another configuration is not signed by who may be gone.
             tx.forget_nonces()?;
-            let idx = tx.append("config.applied", &body, &[])?;
+            let idx = tx.append(Kind::ConfigApplied, &body, &[])?;
             tx.apply_configuration(number, idx)
         });
         applied.await?;

@@ -13,6 +13,7 @@ use crate::freeze::Freezer;
 use crate::home::{Home, HomeError};
 use crate::installation::Installation;
 use crate::keys::Keys;
+use crate::kind::Kind;
 use crate::own_backups;
 use crate::publish::Publisher;
 use crate::rotate::{self, NewKeys};
@@ -205,7 +206,7 @@ impl Engine {
             "plain_keys_count": self.0.installation.plain_keys_count,
             "clock_speed": self.0.clock.speed(),
         });
-        self.0.store.write(move |tx| tx.append("gateway.started", &body, &[])).await?;
+        self.0.store.write(move |tx| tx.append(Kind::GatewayStarted, &body, &[])).await?;
         Ok(())
     }
 
@@ -218,7 +219,8 @@ impl Engine {
         }
         self.flush_batch().await;
         let body = serde_json::json!({});
-        let stopped = self.0.store.write(move |tx| tx.append("gateway.stopped", &body, &[])).await;
+        let stopped =
+            self.0.store.write(move |tx| tx.append(Kind::GatewayStopped, &body, &[])).await;
         if let Err(error) = stopped {
             tracing::error!(%error, "the stop could not be recorded");
         }

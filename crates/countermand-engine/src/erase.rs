@@ -7,13 +7,13 @@
 use crate::control::{Erasing, Reply};
 use crate::engine::Engine;
 use crate::key::Signed;
+use crate::kind::Kind;
 use crate::review::{ReviewError, Spent, no, own_words};
 use crate::store::{Rows, Store, StoreError, TextRow, Tx};
 use countermand_core::change::{Change, State};
 use countermand_core::name::HumanName;
 use countermand_core::request::ChangeNumber;
 use countermand_core::statement::{Act, Statement, TextsOf};
-use countermand_ledger::erasure::ERASED;
 use countermand_ledger::leaf::Leaf;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -293,7 +293,7 @@ fn erase(tx: &mut Tx<'_>, texts: &Texts, mut body: Value) -> Result<(), StoreErr
     }
     let list = texts.iter().map(|(entry, names)| json!({ "entry": entry, "names": names }));
     body["texts"] = list.collect();
-    tx.append(ERASED, &body, &[]).map(drop)
+    tx.append(Kind::TextsErased, &body, &[]).map(drop)
 }
 
 /// Some texts, and where to go on.

@@ -2,6 +2,7 @@
 
 use crate::control::{Reply, Scope};
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::store::{Frozen, StoreError};
 use countermand_core::name::{AgentName, TargetName};
 use serde::{Deserialize, Serialize};
@@ -205,7 +206,7 @@ impl Engine {
             let recorded = self.0.store.write(move |tx| {
                 tx.put_frozen(&owed.scope, &owed.why())?;
                 let body = json!({ "scope": owed.scope, "by": owed.by });
-                tx.append("freeze.on", &body, &[("reason", owed.reason.as_bytes())])
+                tx.append(Kind::FreezeOn, &body, &[("reason", owed.reason.as_bytes())])
             });
             recorded.await?;
             freezer.owed().remove(0);

@@ -10,6 +10,7 @@ mod report;
 use crate::admission::{Admission, Caller, Proposal, Refusal};
 use crate::admit::{described, recorded, unavailable};
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::permit::Permit;
 use crate::weigh::Receipt;
 use countermand_core::configuration::{Observation, Observations};
@@ -316,7 +317,7 @@ impl Engine {
             let beside = would.stand_in(&mut what, &Written::default(), &payload.text);
             let beside = beside.unwrap_or_default();
             let texts = [("payload", payload.body.as_bytes()), (OBSERVED, beside.as_bytes())];
-            tx.append("flow.intent", &what, &texts)
+            tx.append(Kind::FlowIntent, &what, &texts)
         });
         let index = intent.await.map_err(|error| unavailable(&error))?;
         Ok((Admission::Allowed(Permit::grant(act)), Receipt::intended(index)))

@@ -5,6 +5,7 @@
 //! is silent for longer does.
 
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::notify::{self, notify};
 use crate::question::{PATIENCE, late};
 use crate::store::StoreError;
@@ -150,7 +151,7 @@ impl Engine {
         fresh: bool,
         words: Option<String>,
     ) -> Result<(), StoreError> {
-        let leaf = if fresh { "target.backup_fresh" } else { "target.backup_stale" };
+        let leaf = if fresh { Kind::TargetBackupFresh } else { Kind::TargetBackupStale };
         let body = json!({ "target": target });
         let why = words.clone().unwrap_or_default();
         self.0.store.write(move |tx| tx.append(leaf, &body, &[("why", why.as_bytes())])).await?;

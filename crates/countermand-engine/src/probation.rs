@@ -1,6 +1,7 @@
 //! How much an agent may change without asking: less while it is new, and after it was told no.
 
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::store::{StoreError, Tx};
 use countermand_core::limits::{Beyond, Limits};
 use countermand_core::name::{AgentName, HumanName, TargetName};
@@ -91,5 +92,5 @@ pub(crate) fn at_fault(
 
 fn tell(tx: &mut Tx<'_>, agent: &AgentName, why: &str) -> Result<(), StoreError> {
     let body = json!({ "agent": agent, "why": why });
-    tx.append("agent.probation", &body, &[]).map(drop)
+    tx.append(Kind::AgentProbation, &body, &[]).map(drop)
 }

@@ -1,5 +1,6 @@
 //! The form in which events are kept: what a ledger entry says, and what lies beside it.
 
+use crate::kind::Kind;
 use crate::store::StoreError;
 use countermand_core::change::Recorded;
 use countermand_core::request::ChangeNumber;
@@ -13,7 +14,7 @@ const BESIDE: [&str; 3] = ["preview", "why", "reason"];
 /// An event ready to be kept.
 pub(crate) struct Entry {
     /// The entry's kind: `change.held`.
-    pub(crate) kind: String,
+    pub(crate) kind: Kind,
     /// The entry's body.
     pub(crate) body: Value,
     /// What lies beside it.
@@ -34,15 +35,18 @@ pub(crate) fn entry_of(
     let whole = event.to_string();
     let members = event.as_object_mut().expect("an event is a JSON object");
     members.remove("at");
+    let kind = Kind::of(&recorded.event);
     let name = members.remove("event");
-    let name = name.as_ref().and_then(Value::as_str).unwrap_or("unknown").to_owned();
+    if name.as_ref().and_then(Value::as_str) != kind.name().strip_prefix("change.") {
+        return Err(StoreError::Unreadable(format!("an event is not called `{}`", kind.name())));
+    }
     let beside = BESIDE.iter().filter_map(|name| Some((*name, members.remove(*name)?)));
     let texts = beside.map(|(name, value)| (name, value.to_string().into_bytes())).collect();
     let mut body = json!({ "change": change, "version": version, "event": event });
     if let (Value::Object(body), Value::Object(proof)) = (&mut body, proof) {
         body.extend(proof.clone());
     }
-    Ok(Entry { kind: format!("change.{name}"), body, texts, event: whole })
+    Ok(Entry { kind, body, texts, event: whole })
 }
 
 /// The event of an entry, from the ledger alone: the reverse of [`entry_of`].

@@ -4,6 +4,7 @@ use crate::agents;
 use crate::control::{PrepareAct, Reply, Scope};
 use crate::engine::Engine;
 use crate::key::{self, Signed};
+use crate::kind::Kind;
 use crate::probation;
 use crate::standing;
 use crate::store::{AgentRow, StoreError};
@@ -440,7 +441,7 @@ impl Engine {
             if let (Value::Object(body), Value::Object(proof)) = (&mut body, proof) {
                 body.extend(proof);
             }
-            tx.append("agent.added", &body, &[])
+            tx.append(Kind::AgentAdded, &body, &[])
         });
         added.await?;
         self.reload_authority()?;
@@ -469,7 +470,7 @@ impl Engine {
             if !tx.remove_frozen(&scope)? && !circuit {
                 return Err(StoreError::Refused(format!("{scope} is not frozen")));
             }
-            tx.append("freeze.off", &proof, &[])
+            tx.append(Kind::FreezeOff, &proof, &[])
         });
         thawed.await?;
         self.thawed(&what);
@@ -493,7 +494,7 @@ impl Engine {
                 return Err(StoreError::Refused(format!("there is no agent `{name}`")));
             }
             tx.forget_conduct(&name)?;
-            tx.append("agent.revoked", &json!({ "agent": name, "by": by }), &[])
+            tx.append(Kind::AgentRevoked, &json!({ "agent": name, "by": by }), &[])
         });
         revoked.await?;
         self.reload_authority()?;

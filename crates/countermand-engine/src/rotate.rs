@@ -8,12 +8,12 @@ use crate::control::{Reply, Scope};
 use crate::engine::{Engine, EngineError};
 use crate::home::Home;
 use crate::key::Signed;
-use crate::keys::{Keys, NewKey, TEXTS_KEY_CHANGED};
+use crate::keys::{Keys, NewKey};
+use crate::kind::Kind;
 use crate::review::{ReviewError, Spent, no};
 use crate::store::{Store, StoreError, Tx};
 use countermand_core::statement::{Act, LedgerKey, Statement};
 use countermand_ledger::checkpoint::{CheckpointError, SigningKey};
-use countermand_ledger::keyring;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -123,13 +123,13 @@ fn record(tx: &mut Tx<'_>, change: &Change, old: &SigningKey) -> Result<u64, Sto
         body.extend(proof.clone());
     }
     let NewKey::Checkpoints(new) = &change.key else {
-        return tx.append(TEXTS_KEY_CHANGED, &body, &[]);
+        return tx.append(Kind::LedgerTextsKeyChanged, &body, &[]);
     };
-    let index = tx.append(keyring::CHANGED, &body, &[])?;
+    let index = tx.append(Kind::LedgerKeyChanged, &body, &[])?;
     let (size, root) = tx.head();
     let note = old.hand_over(new, size, root, tx.now());
     let note = note.map_err(|error| StoreError::Leaf(error.to_string()))?;
-    tx.append(keyring::VOUCHED, &json!({ "checkpoint": note }), &[])?;
+    tx.append(Kind::LedgerKeyVouched, &json!({ "checkpoint": note }), &[])?;
     Ok(index)
 }
 
@@ -184,10 +184,10 @@ fn is_other(store: &Store, signing: &SigningKey) -> Result<bool, StoreError> {
 
 /// Nothing flows until a human has said, by thawing it, that they know of this.
 fn unvouched(tx: &mut Tx<'_>, from: Option<&str>, to: &str) -> Result<(), StoreError> {
-    tx.append(keyring::CHANGED, &json!({ "from": from, "to": to }), &[])?;
+    tx.append(Kind::LedgerKeyChanged, &json!({ "from": from, "to": to }), &[])?;
     let why = "the ledger's key is another one, which the old one did not vouch for";
     let scope = Scope::Everything.to_string();
     tx.put_frozen(&scope, why)?;
     let body = json!({ "scope": scope, "by": "lost key" });
-    tx.append("freeze.on", &body, &[("reason", why.as_bytes())]).map(drop)
+    tx.append(Kind::FreezeOn, &body, &[("reason", why.as_bytes())]).map(drop)
 }

@@ -3,6 +3,7 @@
 use crate::admission::{Caller, Refusal};
 use crate::admit::unavailable;
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::probation;
 use countermand_core::name::{AgentName, TargetName};
 use serde_json::json;
@@ -51,7 +52,7 @@ impl Engine {
         let sponsor = row.sponsor.clone();
         let (seen, by, told) = (name.clone(), row.sponsor.clone(), self.has_probation());
         let opened = self.0.store.write(move |tx| {
-            tx.append("session.opened", &body, &[("said", said_too.as_bytes())])?;
+            tx.append(Kind::SessionOpened, &body, &[("said", said_too.as_bytes())])?;
             probation::seen(tx, &seen, &by, told)
         });
         opened.await.map_err(|error| unavailable(&error))?;

@@ -9,6 +9,7 @@ use crate::control::{Reply, StandingLine, StandingTerms};
 use crate::engine::Engine;
 use crate::execute::starts;
 use crate::key::{self, Signed};
+use crate::kind::Kind;
 use crate::review::{ReviewError, Spent, no};
 use crate::store::{Rows, StandingRow, StoreError, Tx};
 use countermand_core::change::{Approval, Change, Event, State};
@@ -134,7 +135,7 @@ impl Engine {
             if let (Value::Object(body), Value::Object(proof)) = (&mut body, proof) {
                 body.extend(proof);
             }
-            tx.append("standing.approved", &body, &[])?;
+            tx.append(Kind::StandingApproved, &body, &[])?;
             Ok(number)
         });
         let number = number.await?;
@@ -374,7 +375,7 @@ pub(crate) fn end(
         return Ok(false);
     }
     let body = json!({ "standing": standing });
-    tx.append("standing.ended", &body, &[("why", why.as_bytes())])?;
+    tx.append(Kind::StandingEnded, &body, &[("why", why.as_bytes())])?;
     for number in tx.rows().numbers(true)? {
         let change = tx.rows().change(number)?;
         let from = |approval: &Approval| approval.standing.map(|given| given.number);

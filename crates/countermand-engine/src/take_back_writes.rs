@@ -3,6 +3,7 @@
 use crate::control::{Reply, Writes};
 use crate::engine::Engine;
 use crate::key::Signed;
+use crate::kind::Kind;
 use crate::observe::LOST;
 use crate::permit::Permit;
 use crate::review::{ReviewError, Spent};
@@ -123,7 +124,7 @@ impl Engine {
         }
         let intent = self.0.store.write(move |tx| {
             spent.take(tx)?;
-            tx.append("take_back.intended", &proof, &[])
+            tx.append(Kind::TakeBackIntended, &proof, &[])
         });
         Ok(intent.await?)
     }
@@ -139,10 +140,10 @@ impl Engine {
                 let body =
                     json!({ "wish": wish, "by": by, "rows": done.rows, "equal": done.equal });
                 let text = json!({ "left": done.left, "overwritten": done.overwritten });
-                ("take_back.done", body, text.to_string())
+                (Kind::TakeBackDone, body, text.to_string())
             }
             Err(error) => {
-                ("take_back.failed", json!({ "wish": wish, "by": by }), error.to_string())
+                (Kind::TakeBackFailed, json!({ "wish": wish, "by": by }), error.to_string())
             }
         };
         let write =

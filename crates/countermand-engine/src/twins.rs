@@ -3,6 +3,7 @@
 
 use crate::admission::Refusal;
 use crate::engine::Engine;
+use crate::kind::Kind;
 use countermand_core::name::{AgentName, TargetName};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -47,7 +48,7 @@ impl Engine {
         let recorded = self
             .0
             .store
-            .write(move |tx| tx.append("session.refused", &body, &[("why", why.as_bytes())]));
+            .write(move |tx| tx.append(Kind::SessionRefused, &body, &[("why", why.as_bytes())]));
         recorded.await.map_err(|error| crate::admit::unavailable(&error))?;
         let why = "this target is not what it is configured to be; its people see why in the log";
         Err(Refusal::CannotJudge { why: why.to_owned() })

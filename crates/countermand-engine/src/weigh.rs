@@ -8,6 +8,7 @@ use crate::admission::{Admission, Proposal, Refusal};
 use crate::admit::{described, recorded, unavailable};
 use crate::batch::Flowed;
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::observe::{LOST, OBSERVED, Would};
 use crate::permit::Permit;
 use crate::store::{FlowRow, StoreError, Tx};
@@ -296,7 +297,7 @@ fn intend(
         None => texts.extend(images.map(|images| ("images", images.body.as_bytes()))),
     }
     texts.extend(beside.as_ref().map(|text| (OBSERVED, text.as_bytes())));
-    let index = tx.append("flow.intent", &what, &texts)?;
+    let index = tx.append(Kind::FlowIntent, &what, &texts)?;
     let flow = FlowRow {
         index,
         at: tx.now(),

@@ -13,8 +13,8 @@ pub use console::Console;
 pub use incident::Incident;
 pub use observe::Observe;
 pub use upkeep::{
-    Config, Doctor, Explain, ExplainPolicy, Gateway, Init, InitOf, InitPostgres, Ledger, Policy,
-    WhichKey,
+    Config, Doctor, EventFormat, Explain, ExplainPolicy, Export, Gateway, Init, InitOf,
+    InitPostgres, Ledger, Policy, WhichKey,
 };
 
 use crate::exit::EXIT_CODES;

@@ -11,6 +11,7 @@ mod demo;
 pub mod exit;
 pub mod init;
 pub mod moment;
+mod ocsf;
 mod roles;
 pub mod serve;
 pub mod show;

@@ -5,6 +5,7 @@ use super::news::News;
 use super::rows::{Begun, Rows};
 use crate::clock::Clock;
 use crate::keys::Keys;
+use crate::kind::Kind;
 use crate::record;
 use countermand_core::change::{Change, Event, Recorded};
 use countermand_core::request::{ChangeNumber, Payload};
@@ -165,7 +166,7 @@ impl Tx<'_> {
     /// Appends an entry to the ledger, its texts sealed beside it.
     pub(crate) fn append(
         &mut self,
-        kind: &str,
+        kind: Kind,
         body: &serde_json::Value,
         texts: &[(&str, &[u8])],
     ) -> Result<u64, StoreError> {
@@ -184,8 +185,8 @@ impl Tx<'_> {
                 params![index, name, sealed.line()],
             )?;
         }
-        let leaf =
-            Leaf::new(index, self.now, kind, body, &digests).map_err(|e| refused(e.to_string()))?;
+        let leaf = Leaf::new(index, self.now, kind.name(), body, &digests)
+            .map_err(|e| refused(e.to_string()))?;
         self.execute("INSERT INTO leaf (idx, line) VALUES (?1, ?2)", params![index, leaf.line()])?;
         self.leaves.push(leaf);
         Ok(index)
@@ -282,7 +283,7 @@ impl Tx<'_> {
         let entry = record::entry_of(number, after.version, recorded, proof)?;
         let mut all: Vec<(&str, &[u8])> = texts.to_vec();
         all.extend(entry.texts.iter().map(|(name, text)| (*name, text.as_slice())));
-        let index = self.append(&entry.kind, &entry.body, &all)?;
+        let index = self.append(entry.kind, &entry.body, &all)?;
         self.execute(
             "INSERT INTO event (number, version, idx, event) VALUES (?1, ?2, ?3, ?4)",
             params![number.0, after.version, index, entry.event],

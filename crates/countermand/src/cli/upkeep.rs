@@ -3,6 +3,7 @@
 use super::{AtDoor, Signer};
 use crate::init::Place;
 use crate::moment::Moment;
+use crate::ocsf::Position;
 use clap::{Args, Subcommand, ValueEnum};
 use countermand_core::name::{AgentName, HumanName, InstallationName, TargetName};
 use countermand_core::statement::LedgerKey;
@@ -265,11 +266,37 @@ pub enum Ledger {
         #[arg(long, value_name = "WHEN")]
         before: Moment,
     },
-    /// Publish a checkpoint and copy the ledger with its public key, for an auditor
-    Export {
-        /// A folder that does not exist yet.
-        folder: PathBuf,
-    },
+    /// Publish a checkpoint and copy the ledger with its public key, for an auditor; or write it as
+    /// events for a SIEM
+    Export(Export),
+}
+
+/// `ledger export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// A folder that does not exist yet
+    #[arg(required_unless_present = "format", conflicts_with = "format")]
+    pub folder: Option<PathBuf>,
+    /// Print what a signed checkpoint covers as events, one JSON object per line
+    #[arg(long)]
+    pub format: Option<EventFormat>,
+    /// The first, to go on where an export ended: `unmapped.ledger.next` of its last whole line
+    #[arg(long, value_name = "ENTRY", requires = "format", default_value = "0")]
+    pub from: Position,
+    /// Go on as the gateway publishes more, until stopped
+    #[arg(long, requires = "format")]
+    pub follow: bool,
+    /// A copy of the ledger, and folders that segments were moved to, the one with the checkpoint
+    /// first; else the gateway's own
+    #[arg(long, value_name = "FOLDER", requires = "format")]
+    pub ledger: Vec<PathBuf>,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventFormat {
+    /// The Open Cybersecurity Schema Framework
+    Ocsf,
 }
 
 /// A key of the ledger.

@@ -1,11 +1,12 @@
 //! `ledger`: verify it offline, read it, prove an entry of it, copy it for an auditor.
 
+mod events;
 mod prove;
 mod relocate;
 mod verify;
 
 use super::{json, signed};
-use crate::cli::{Global, Ledger};
+use crate::cli::{Export, Global, Ledger};
 use crate::client::{Client, unexpected};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -28,7 +29,8 @@ pub(super) fn run(global: &Global, arguments: Ledger) -> Result<Exit, Failure> {
         Ledger::Show { from, limit } => show(global, from, limit),
         Ledger::Prove { entry } => prove::prove(global, entry),
         Ledger::Check { proof, key } => prove::check(global, &proof, &key),
-        Ledger::Export { folder } => export(global, &folder),
+        Ledger::Export(Export { folder: Some(folder), .. }) => export(global, &folder),
+        Ledger::Export(arguments) => events::run(global, arguments),
         Ledger::RotateKey { which, signer } => {
             let mut client = Client::connect(global)?;
             let act = PrepareAct::RotateKey { key: which.into() };
