@@ -13,6 +13,7 @@ mod findings;
 mod guard;
 mod live;
 mod login;
+mod metrics;
 mod openapi;
 mod pages;
 mod patient;
@@ -28,4 +29,5 @@ mod text;
 
 pub use findings::{Doctor, Finding, Verdict};
 pub use login::Links;
+pub use metrics::{Metrics, MetricsError};
 pub use server::{Certificate, Console, ConsoleConfig, ConsoleError};

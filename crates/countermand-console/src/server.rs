@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 /// Connections at the same time.
-const MOST_CONNECTIONS: usize = 128;
+pub(crate) const MOST_CONNECTIONS: usize = 128;
 /// A write waits so long for whoever should read it.
 const LAST_WORD: Duration = Duration::from_secs(30);
 /// Event streams at the same time.
@@ -234,7 +234,7 @@ async fn attend(
     }
 }
 
-async fn converse<S>(stream: S, router: Router, mut stop: watch::Receiver<bool>)
+pub(crate) async fn converse<S>(stream: S, router: Router, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -6,6 +6,7 @@ use crate::authority::{Asked, unmeasured};
 use crate::batch::Flowed;
 use crate::engine::Engine;
 use crate::kind::Kind;
+use crate::metrics::Counted;
 use crate::observe::Would;
 use crate::permit::Permit;
 use crate::probation;
@@ -23,6 +24,7 @@ use countermand_core::request::{Request, RequestKey};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The longest text, in bytes, that is recorded whole of what flows.
 const RECORDED: usize = 64 * 1024;
@@ -35,6 +37,13 @@ impl Engine {
     /// permit to run up to the commit comes before, and what was done is weighed then. Whatever
     /// else happens, production has seen nothing.
     pub async fn admit<T: Send>(&self, proposal: Proposal, act: T) -> (Admission<T>, Receipt) {
+        let (asked, began) = (Counted::of(&proposal), Instant::now());
+        let told = self.judged(proposal, act).await;
+        self.0.metrics.admitted(&asked, &told.0, began.elapsed());
+        told
+    }
+
+    async fn judged<T: Send>(&self, proposal: Proposal, act: T) -> (Admission<T>, Receipt) {
         let none = Receipt::none();
         let frozen = self.is_frozen(&proposal.caller.agent, &proposal.target);
         if let Some(why) = frozen.or_else(|| self.lapsed(&proposal.caller)) {
@@ -358,7 +367,10 @@ impl Engine {
         let target = target.ok_or_else(|| cannot("there is no such target".into()))?;
         let measuring = target.preview(&proposal.payload, &proposal.actions);
         let mut halt = self.halt(&proposal.caller.agent, &proposal.target);
-        match halt.unless(measuring).await {
+        let began = Instant::now();
+        let measured = halt.unless(measuring).await;
+        self.0.metrics.measured(&proposal.target, began.elapsed());
+        match measured {
             Ok(measured) => measured.map_err(|error| cannot(error.to_string())),
             Err(why) => Err(Refusal::Frozen { why }),
         }

@@ -116,7 +116,7 @@ pub struct Revived {
 pub async fn revive(home: &Home, contents: &Contents) -> Result<Revived, BackupError> {
     let lock = home.lock()?;
     Store::unmark(&home.store())?;
-    let store = Store::open(&home.store(), Clock::system(), Arc::new(home.keys()?), None)?;
+    let store = Store::open(&home.store(), Clock::system(), Arc::new(home.keys()?), None, None)?;
     let contents = *contents;
     let revived = store.write(move |tx| begin_again(tx, &contents)).await;
     store.stop();

@@ -115,6 +115,11 @@ impl Budget {
         }
     }
 
+    /// The room at each folder now; none where it cannot be measured.
+    pub(crate) fn spaces(&self) -> [Option<Space>; 2] {
+        self.folders.each_ref().map(|folder| (self.measure)(folder).ok())
+    }
+
     /// Why nothing that writes flows now, if so.
     pub(crate) fn stops(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

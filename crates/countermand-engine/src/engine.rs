@@ -14,6 +14,7 @@ use crate::home::{Home, HomeError};
 use crate::installation::Installation;
 use crate::keys::Keys;
 use crate::kind::Kind;
+use crate::metrics::Metrics;
 use crate::own_backups;
 use crate::publish::Publisher;
 use crate::rotate::{self, NewKeys};
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) installation: Installation,
     pub(crate) targets: BTreeMap<TargetName, Arc<dyn Target>>,
     pub(crate) store: Store,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) clock: Clock,
     pub(crate) authority: RwLock<Arc<Authority>>,
@@ -134,7 +136,9 @@ impl Engine {
         let keys = Arc::new(home.keys()?);
         // Before a newer format is written: one that these do not load in could not go back.
         Authority::new(&installation, Vec::new())?;
-        let store = Store::open(&home.store(), clock.clone(), keys.clone(), home.hook.clone())?;
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let (hook, counts) = (home.hook.clone(), Some(metrics.clone()));
+        let store = Store::open(&home.store(), clock.clone(), keys.clone(), hook, counts)?;
         rotate::settle(&store, &keys, &home).await?;
         let (enrolment, observations) = configure::take_in(&store, &installation).await?;
         let roll = Roll::new(&installation, &enrolment);
@@ -155,6 +159,7 @@ impl Engine {
             installation,
             targets,
             store,
+            metrics,
             keys,
             clock,
             authority: RwLock::new(Arc::new(authority)),

@@ -34,6 +34,7 @@ pub mod key;
 mod keys;
 mod kind;
 mod look;
+pub mod metrics;
 mod notify;
 pub mod observe;
 mod own_backups;

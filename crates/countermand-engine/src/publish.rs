@@ -98,6 +98,7 @@ impl Engine {
         let (size, note) = written.map_err(|_| StoreError::Stopped)??;
         let kept = note.clone();
         self.0.store.write(move |tx| tx.put_checkpoint(size, &kept)).await?;
+        self.0.metrics.published(size, self.0.clock.now());
         Ok(note)
     }
 

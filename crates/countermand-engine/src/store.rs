@@ -25,6 +25,7 @@ pub(crate) use writer::{Hook, Tx};
 
 use crate::clock::Clock;
 use crate::keys::Keys;
+use crate::metrics::Metrics;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -76,13 +77,14 @@ impl Store {
         clock: Clock,
         keys: Arc<Keys>,
         hook: Option<Hook>,
+        metrics: Option<Arc<Metrics>>,
     ) -> Result<Store, StoreError> {
         let connection = schema::open(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reading = Connection::open_with_flags(path, flags)?;
         let begun = Rows::new(&connection).begun()?;
         let named = begun.named.clone();
-        let (writer, size) = Writer::new(connection, clock, keys, hook, begun);
+        let (writer, size) = Writer::new(connection, clock, keys, hook, begun, metrics);
         let (jobs, queue) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("countermand-store".into())
@@ -127,6 +129,22 @@ impl Store {
         look: impl FnOnce(&rows::Rows<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let connection = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let moment = connection.unchecked_transaction()?;
+        look(&rows::Rows::new(&moment))
+    }
+
+    /// Reads what is durable on a connection of its own: who reads for long keeps nobody waiting.
+    pub(crate) fn read_apart<T>(
+        &self,
+        look: impl FnOnce(&rows::Rows<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let from = {
+            let reading = self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            reading.path().unwrap_or_default().to_owned()
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(from, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
         let moment = connection.unchecked_transaction()?;
         look(&rows::Rows::new(&moment))
     }

@@ -9,6 +9,7 @@ use crate::admit::{described, recorded, unavailable};
 use crate::batch::Flowed;
 use crate::engine::Engine;
 use crate::kind::Kind;
+use crate::metrics::Counted;
 use crate::observe::{LOST, OBSERVED, Would};
 use crate::permit::Permit;
 use crate::store::{FlowRow, StoreError, Tx};
@@ -115,14 +116,16 @@ impl Engine {
     ) -> (Admission<T>, Receipt) {
         let would = self.would_so_far(&weighing.whole, &receipts);
         let parts = Parts { engine: self, receipts };
-        match self.weighed(&weighing, would).await {
+        let told = match self.weighed(&weighing, would).await {
             Ok(index) => {
                 parts.are_replaced();
                 let receipt = Receipt(Left::Intended { index, flow: true });
                 (Admission::Allowed(Permit::grant(commit)), receipt)
             }
             Err(admission) => (admission, Receipt::none()),
-        }
+        };
+        self.0.metrics.weighed(&Counted::of(&weighing.whole), &told.0);
+        told
     }
 
     /// Refuses a unit that was stopped while it ran: it was about to do more than may flow.

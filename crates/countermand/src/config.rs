@@ -5,6 +5,7 @@
 mod console;
 mod fault;
 mod file;
+mod metrics;
 mod people;
 mod shared;
 mod signed;
@@ -44,6 +45,8 @@ pub struct Config {
     pub door: DoorConfig,
     /// Where people read, with a browser; none where there is no console.
     pub console: Option<ConsoleConfig>,
+    /// Where a Prometheus reads metrics; none where they are not told.
+    pub metrics: Option<SocketAddr>,
     /// How each target is reached.
     pub targets: BTreeMap<TargetName, PostgresConfig>,
 }
@@ -104,7 +107,17 @@ impl Config {
         let door = door(&source, folder, read.door)?;
         let console =
             read.console.map(|console| console::read(&source, folder, console)).transpose()?;
-        Ok(Config { file: file.to_owned(), installation, state, policies, door, console, targets })
+        let metrics = read.metrics.map(|metrics| metrics::read(&source, &metrics)).transpose()?;
+        Ok(Config {
+            file: file.to_owned(),
+            installation,
+            state,
+            policies,
+            door,
+            console,
+            metrics,
+            targets,
+        })
     }
 
     /// The Unix socket that `serve` listens on.

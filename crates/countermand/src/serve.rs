@@ -6,7 +6,7 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::socket::Socket;
 use crate::wiring;
-use countermand_console::{Console, Links};
+use countermand_console::{Console, Links, Metrics};
 use countermand_core::name::HumanName;
 use countermand_doors::postgres::door::DoorError;
 use countermand_engine::control::{Command, PrepareAct, Reply};
@@ -49,6 +49,7 @@ pub struct Gateway {
     engine: Engine,
     door: SocketAddr,
     console: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     running: JoinSet<()>,
 }
@@ -76,6 +77,10 @@ impl Gateway {
             tracing::error!(%error, "there is no console; end what is in its way and start again");
             None
         });
+        let metrics = wiring::metrics(config, &engine).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the gateway is not watched");
+            None
+        });
         let links = console.as_ref().map(Console::links);
         // After the engine: its lock shows that no other gateway listens here.
         let path = config.socket();
@@ -101,8 +106,12 @@ impl Gateway {
         if let Some(console) = console {
             running.spawn(console.serve(stopped.clone()));
         }
+        let told = metrics.as_ref().map(Metrics::address);
+        if let Some(metrics) = metrics {
+            running.spawn(metrics.serve(stopped.clone()));
+        }
         running.spawn(socket.serve(answer, stopped));
-        Ok(Gateway { engine, door: address, console: at, stop, running })
+        Ok(Gateway { engine, door: address, console: at, metrics: told, stop, running })
     }
 
     /// The engine.
@@ -118,6 +127,11 @@ impl Gateway {
     /// Where people read, where there is a console.
     pub fn console(&self) -> Option<SocketAddr> {
         self.console
+    }
+
+    /// Where metrics are read, where they are told.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Stops taking requests, lets what runs end, closes the store.
@@ -206,6 +220,9 @@ async fn start(file: &Path, state: &Path, patience: Duration) -> Result<Gateway,
         tracing::info!(%console, "the console answers: `countermand console link` lets people in");
     }
     tracing::info!(installation = %name, %door, %socket, "serving");
+    if let Some(metrics) = gateway.metrics() {
+        tracing::info!(%metrics, "metrics are told");
+    }
     Ok(gateway)
 }
 

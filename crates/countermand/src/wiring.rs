@@ -3,7 +3,7 @@
 use crate::commands::doctor;
 use crate::config::{Config, PostgresConfig};
 use crate::serve::ServeError;
-use countermand_console::{Console, ConsoleConfig, ConsoleError};
+use countermand_console::{Console, ConsoleConfig, ConsoleError, Metrics, MetricsError};
 use countermand_core::name::TargetName;
 use countermand_doors::Door;
 use countermand_doors::postgres::door::{Certificate, DoorConfig, PostgresDoor, Upstream};
@@ -69,6 +69,15 @@ pub(crate) async fn console(
     let file = config.file.clone();
     let doctor = Arc::new(move || doctor::findings(&file));
     Ok(Some(Console::bind(console, engine.clone()).await?.with_doctor(doctor)))
+}
+
+/// What answers a Prometheus, bound, where it is configured.
+pub(crate) async fn metrics(
+    config: &Config,
+    engine: &Engine,
+) -> Result<Option<Metrics>, MetricsError> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    Ok(Some(Metrics::bind(address, engine.clone()).await?))
 }
 
 fn upstream(target: &PostgresConfig) -> Upstream {

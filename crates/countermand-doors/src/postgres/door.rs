@@ -318,6 +318,7 @@ impl<G: Gate> Shared<G> {
             let said = Said::fatal("53300", "too many sessions here; try again later");
             return start.output.farewell(|out| said.encode(out)).await;
         };
+        let _counted = self.gate.attended(&welcome.target);
         let Some(upstream) = self.targets.get(&welcome.target) else {
             let said = Said::fatal("3D000", "there is no such target behind this door");
             return start.output.farewell(|out| said.encode(out)).await;

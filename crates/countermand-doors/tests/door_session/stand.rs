@@ -136,6 +136,9 @@ impl TestGate {
 impl Gate for TestGate {
     type Permit<T: Send> = TestPermit<T>;
     type Receipt = ();
+    type Attended = ();
+
+    fn attended(&self, _: &TargetName) {}
 
     fn scram_verifier(&self, agent: &str) -> ScramVerifier {
         // A stranger's verifier is of a password that nobody has.

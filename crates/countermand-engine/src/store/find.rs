@@ -36,6 +36,14 @@ impl Rows<'_> {
         Ok(self.connection().query_row(sql, [], |row| row.get(0))?)
     }
 
+    /// How many changes nobody knows the end of.
+    pub(crate) fn in_doubt(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM change c JOIN event e
+                ON e.number = c.number AND e.version = c.version
+            WHERE c.open = 0 AND e.event ->> '$.event' = 'in_doubt'";
+        Ok(self.connection().query_row(sql, [], |row| row.get(0))?)
+    }
+
     /// Changes that may be as wanted, newest first, at most `most` of them before `before`. Whether
     /// one is in the wanted state only its events tell.
     pub(crate) fn likely(

@@ -1,12 +1,15 @@
 //! What the gateway's log says of changes, once it is recorded: a line each, with numbers and names.
 //! Never a payload, and never what somebody wrote: those lie in the ledger, sealed.
 
+use crate::kind::Kind;
+use crate::metrics::Metrics;
 use countermand_core::change::{Change, Event};
 
 /// One line of the log.
 #[derive(Debug)]
 pub(super) struct News {
-    word: &'static str,
+    word: Option<&'static str>,
+    kind: Kind,
     change: u64,
     agent: String,
     target: String,
@@ -14,21 +17,27 @@ pub(super) struct News {
 }
 
 impl News {
-    /// What is to be said of this event, if anything.
-    pub(super) fn of(after: &Change, event: &Event) -> Option<News> {
+    /// What is to be said of this event, and counted.
+    pub(super) fn of(after: &Change, event: &Event) -> News {
         let request = &after.request;
-        Some(News {
-            word: word(event)?,
+        News {
+            word: word(event),
+            kind: Kind::of(event),
             change: request.number.0,
             agent: request.agent.to_string(),
             target: request.target.to_string(),
             verbs: after.preview.identity.verbs.len(),
-        })
+        }
     }
 
-    /// Says it.
+    /// Counts it.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        metrics.happened(self.kind, &self.target);
+    }
+
+    /// Says it, where it is worth a line.
     pub(super) fn tell(self) {
-        let News { word, change, agent, target, verbs } = self;
+        let News { word: Some(word), change, agent, target, verbs, .. } = self else { return };
         tracing::info!(change, %agent, target_name = %target, verbs, "{word}");
     }
 }

@@ -146,7 +146,7 @@ mod tests {
         let home = Home::at(folder.path());
         home.create("test").unwrap();
         let keys = Arc::new(home.keys().unwrap());
-        let store = Store::open(&home.store(), Clock::system(), keys, None).unwrap();
+        let store = Store::open(&home.store(), Clock::system(), keys, None, None).unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
         store
             .write(move |tx| {

@@ -6,6 +6,7 @@ use super::rows::{Begun, Rows};
 use crate::clock::Clock;
 use crate::keys::Keys;
 use crate::kind::Kind;
+use crate::metrics::Metrics;
 use crate::record;
 use countermand_core::change::{Change, Event, Recorded};
 use countermand_core::request::{ChangeNumber, Payload};
@@ -41,6 +42,7 @@ pub(super) struct Writer {
     last: Timestamp,
     commits: u64,
     size: watch::Sender<u64>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Writer {
@@ -50,12 +52,13 @@ impl Writer {
         keys: Arc<Keys>,
         hook: Option<Hook>,
         begun: Begun,
+        metrics: Option<Arc<Metrics>>,
     ) -> (Writer, watch::Receiver<u64>) {
         let Begun { frontier, last, .. } = begun;
         clock.begin_after(last);
         let (size, seen) = watch::channel(frontier.size());
         let last = last.unwrap_or(Timestamp::UNIX_EPOCH);
-        (Writer { connection, clock, keys, hook, frontier, last, commits: 0, size }, seen)
+        (Writer { connection, clock, keys, hook, frontier, last, commits: 0, size, metrics }, seen)
     }
 
     /// Runs until told to stop, the queue closes, or a commit fails: after that nothing is
@@ -86,12 +89,20 @@ impl Writer {
             }
             self.last = now;
             self.size.send_replace(self.frontier.size());
+            self.count(leaves, &news);
             news.into_iter().for_each(News::tell);
         }
         for told in after {
             told(committed);
         }
         outcome.map(|(_, stop)| stop)
+    }
+
+    /// What is durable is counted, and nothing before that.
+    fn count(&self, leaves: &[Leaf], news: &[News]) {
+        let Some(metrics) = &self.metrics else { return };
+        leaves.iter().for_each(|leaf| metrics.recorded(leaf));
+        news.iter().for_each(|news| news.count(metrics));
     }
 
     fn in_transaction(
@@ -288,7 +299,7 @@ impl Tx<'_> {
             "INSERT INTO event (number, version, idx, event) VALUES (?1, ?2, ?3, ?4)",
             params![number.0, after.version, index, entry.event],
         )?;
-        self.news.extend(News::of(after, &recorded.event));
+        self.news.push(News::of(after, &recorded.event));
         let moved = self.execute(
             "UPDATE change SET version = ?2, open = ?3 WHERE number = ?1 AND version = ?2 - 1",
             params![number.0, after.version, after.state.is_open()],

@@ -31,6 +31,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) console: Option<Console>,
     #[serde(default)]
+    pub(super) metrics: Option<Metrics>,
+    #[serde(default)]
     pub(super) people: BTreeMap<HumanName, Person>,
     #[serde(default)]
     pub(super) reviewers: BTreeMap<HumanName, Reviewer>,
@@ -87,6 +89,20 @@ pub(super) struct Console {
     pub(super) tls: Option<Certificate>,
     #[serde(default)]
     pub(super) name: Option<String>,
+}
+
+/// Metrics. They are told where the table is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    #[serde(default = "metrics_loopback")]
+    pub(super) listen: SocketAddr,
+    #[serde(default)]
+    pub(super) anyone_may_read: bool,
+}
+
+fn metrics_loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 6490))
 }
 
 fn console_loopback() -> SocketAddr {

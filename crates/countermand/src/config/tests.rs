@@ -229,6 +229,20 @@ fn alone_the_one_human_confirms() {
 }
 
 #[test]
+fn metrics_leave_the_machine_only_where_that_is_said() {
+    let with = |said: &str| parse(&format!("{GOOD}\n[metrics]\n{said}\n"));
+    assert_eq!(parse(GOOD).unwrap().metrics, None);
+    assert_eq!(with("").unwrap().metrics.unwrap().to_string(), "127.0.0.1:6490");
+    for address in ["0.0.0.0:6490", "[::]:6490", "10.0.0.7:6490"] {
+        let listen = format!("listen = \"{address}\"");
+        let error = with(&listen).unwrap_err().to_string();
+        assert!(error.contains("anyone_may_read"), "{error}");
+        let open = with(&format!("{listen}\nanyone_may_read = true")).unwrap();
+        assert_eq!(open.metrics.unwrap().to_string(), address);
+    }
+}
+
+#[test]
 fn a_console_off_the_machine_needs_tls_and_its_name() {
     let with = |said: &str| parse(&format!("{GOOD}\n[console]\n{said}\n"));
     let local = with("").unwrap().console.unwrap();

@@ -23,6 +23,7 @@ mod ledger_files;
 mod ledger_keys;
 mod life;
 mod log;
+mod metrics;
 mod observe;
 #[expect(dead_code, reason = "the console's own tests use the rest")]
 #[path = "../../../countermand-console/tests/browser/page.rs"]

@@ -5,6 +5,7 @@ use countermand_core::limits::{Beyond, Limits};
 use countermand_core::name::TargetName;
 use countermand_core::request::ChangeNumber;
 use countermand_engine::control::AgentQuery;
+use countermand_engine::metrics::Attended;
 use countermand_engine::{Admission, Caller, Engine, Permit, Proposal, Receipt, Refusal, Weighing};
 use std::future::Future;
 
@@ -71,6 +72,11 @@ pub trait Gate: Send + Sync + 'static {
     type Permit<T: Send>: Right<T>;
     /// What a write that flowed leaves to be settled.
     type Receipt: Send;
+    /// What a session that is open is counted by, for as long as it is kept.
+    type Attended: Send;
+
+    /// Counts a session that is open.
+    fn attended(&self, target: &TargetName) -> Self::Attended;
 
     /// The verifier that this agent's credential must satisfy; never says whether it exists.
     fn scram_verifier(&self, agent: &str) -> ScramVerifier;
@@ -139,6 +145,11 @@ pub trait Gate: Send + Sync + 'static {
 impl Gate for Engine {
     type Permit<T: Send> = Permit<T>;
     type Receipt = Receipt;
+    type Attended = Attended;
+
+    fn attended(&self, target: &TargetName) -> Attended {
+        Engine::attended(self, target)
+    }
 
     fn scram_verifier(&self, agent: &str) -> ScramVerifier {
         Engine::scram_verifier(self, agent)
