@@ -11,6 +11,7 @@ use crate::observe::Would;
 use crate::permit::Permit;
 use crate::probation;
 use crate::store::StoreError;
+use crate::trace::{Timed, What};
 use crate::weigh::Receipt;
 use countermand_core::action::Action;
 use countermand_core::change::{Change, DELIVERY_WINDOW, Event, REJECTION_LIFETIME, State};
@@ -24,7 +25,7 @@ use countermand_core::request::{Request, RequestKey};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// The longest text, in bytes, that is recorded whole of what flows.
 const RECORDED: usize = 64 * 1024;
@@ -269,12 +270,18 @@ impl Engine {
         if let Err(refusal) = self.may_open_more(proposal) {
             return Err(self.refused(proposal, refusal).await);
         }
+        let (mut timed, began) = (Timed::default(), SystemTime::now());
         let preview = self.preview(proposal).await?;
+        timed.took(What::Preview, began);
+        let measured = SystemTime::now();
         let decision = self.decide_measured(proposal, &preview, beyond);
+        timed.took(What::Decide, measured);
         if let Decision::Forbid { reasons } = decision {
             return Err(self.forbid_measured(proposal, reasons, preview, beyond).await);
         }
         let change = self.open_change(proposal, key, preview, beyond, Vec::new()).await?;
+        timed.took(What::Propose, began);
+        self.proposed(&change.request, timed);
         self.count_refusal(proposal).await;
         self.prepare(change.request.number);
         Err(self.still_open(&change))

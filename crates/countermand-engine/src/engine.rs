@@ -20,6 +20,7 @@ use crate::publish::Publisher;
 use crate::rotate::{self, NewKeys};
 use crate::store::{Store, StoreError};
 use crate::target::Target;
+use crate::trace::Traces;
 use crate::twins::{self, Fingerprints};
 use crate::watch::Watches;
 use crate::web::Web;
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) targets: BTreeMap<TargetName, Arc<dyn Target>>,
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Traces,
     pub(crate) keys: Arc<Keys>,
     pub(crate) clock: Clock,
     pub(crate) authority: RwLock<Arc<Authority>>,
@@ -160,6 +162,7 @@ impl Engine {
             targets,
             store,
             metrics,
+            traces: Traces::default(),
             keys,
             clock,
             authority: RwLock::new(Arc::new(authority)),

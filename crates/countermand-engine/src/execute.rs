@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::permit::Permit;
 use crate::store::StoreError;
 use crate::target::{Aborted, Commit, Ended, Ran, Run, TargetError, Verdict};
+use crate::trace::What;
 use countermand_core::change::{Abort, Change, Event, State};
 use countermand_core::policy::Decision;
 use countermand_core::preview::Preview;
@@ -111,6 +112,7 @@ impl Engine {
     async fn execute(&self, number: ChangeNumber) -> Result<(), StoreError> {
         let Some((change, fresh)) = self.still_the_same(number).await? else { return Ok(()) };
         let Some(change) = self.started(change, fresh).await? else { return Ok(()) };
+        let mut going = self.begins(What::Execute, &change);
         let ran = match self.run_unless_frozen(&change).await {
             Ok(ran) => ran,
             Err(aborted) => return self.rolled_back(&change, aborted).await,
@@ -138,6 +140,10 @@ impl Engine {
             return self.rolled_back(&change, Aborted { abort: Abort::Interrupted, why }).await;
         }
         let ended = finish(Verdict::Commit(Permit::grant(Commit { token }))).await;
+        if matches!(ended, Ended::Committed(_)) {
+            going.came_about();
+        }
+        drop(going);
         self.ended(number, ended).await
     }
 

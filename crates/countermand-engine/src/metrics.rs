@@ -62,6 +62,7 @@ pub(crate) struct Metrics {
     writes: Family<Written, Counter>,
     rows: Family<Rows, Counter>,
     sessions: Family<Of, Gauge>,
+    lost_spans: Counter,
     standing: Standing,
     told: Mutex<Option<(Instant, String)>>,
 }
@@ -98,6 +99,7 @@ impl Metrics {
                 "rows that they `inserted`, `updated` and `deleted`",
             ),
             sessions: register.gauge("door_sessions", "target", "sessions of agents that are open"),
+            lost_spans: register.count("lost_spans", "spans of traces that nobody took in time"),
             standing: Standing::new(&mut register),
             told: Mutex::default(),
             described: register.described,
@@ -159,6 +161,11 @@ impl Metrics {
         self.changes.get_or_create(&labels::Event { target: target.to_owned(), event }).inc();
     }
 
+    /// A step that nobody was told of, since there was no room.
+    pub(crate) fn lost_step(&self) {
+        self.lost_spans.inc();
+    }
+
     /// A checkpoint over so many entries is published.
     pub(crate) fn published(&self, size: u64, at: jiff::Timestamp) {
         self.standing.checkpoint(size, at);
@@ -188,6 +195,12 @@ impl Register {
     ) {
         self.described.push(Described { name: format!("countermand_{shown}"), labels, help });
         self.registry.register(name, help, metric);
+    }
+
+    fn count(&mut self, name: &str, help: &'static str) -> Counter {
+        let counter = Counter::default();
+        self.put(name, &format!("{name}_total"), "", help, counter.clone());
+        counter
     }
 
     fn counter<L: labels::Labels>(

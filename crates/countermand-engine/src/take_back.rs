@@ -6,6 +6,7 @@ use crate::key::Signed;
 use crate::permit::Permit;
 use crate::review::ReviewError;
 use crate::target::{Restore, RestorePlan};
+use crate::trace::What;
 use countermand_core::change::{Change, Event, RestorePoint};
 use countermand_core::request::ChangeNumber;
 use countermand_core::statement::Statement;
@@ -79,6 +80,7 @@ impl Engine {
         let human = statement.signer.clone();
         let begun = Event::RestoreBegun { human: human.clone(), overwrite };
         self.spend(statement, number, begun, proof).await?;
+        let mut going = self.begins(What::Restore, &change);
         let folder = self.0.installation.restore_points.join(&restore_point.folder);
         let permit = Permit::grant(Restore {
             change: number,
@@ -89,6 +91,7 @@ impl Engine {
         });
         match target.restore(permit).await {
             Ok(done) => {
+                going.came_about();
                 let rows = done.rows.values().sum::<u64>();
                 let words = format!(
                     "change {number} is taken back: {rows} rows, contents {}",

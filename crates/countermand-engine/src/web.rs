@@ -13,7 +13,7 @@ pub(crate) struct Web(reqwest::Client);
 
 /// Why a URL gave no answer. Nothing of what it sent is in it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WebError {
+pub enum WebError {
     /// Nobody can be asked.
     #[error("cannot ask web servers: {0}")]
     Setup(String),
@@ -43,21 +43,7 @@ pub(crate) enum WebError {
 
 impl Web {
     pub(crate) fn new() -> Result<Web, WebError> {
-        let setup = |error: &dyn std::error::Error| WebError::Setup(whole(error));
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| setup(&error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("countermand/", env!("CARGO_PKG_VERSION")));
-        Ok(Web(client.build().map_err(|error| setup(&error))?))
+        client().map(Web)
     }
 
     /// The body of a success, as text.
@@ -80,6 +66,28 @@ impl Web {
         }
         String::from_utf8(body).map_err(|_| WebError::NoValue { url: named() })
     }
+}
+
+/// What asks web servers of the site's: no redirects, no proxy, and this machine's own roots.
+///
+/// # Errors
+/// [`WebError::Setup`].
+pub fn client() -> Result<reqwest::Client, WebError> {
+    let setup = |error: &dyn std::error::Error| WebError::Setup(whole(error));
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| setup(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("countermand/", env!("CARGO_PKG_VERSION")));
+    client.build().map_err(|error| setup(&error))
 }
 
 /// An error with everything that caused it.

@@ -10,12 +10,14 @@ mod people;
 mod shared;
 mod signed;
 mod targets;
+mod telemetry;
 mod watch;
 
 pub use console::ConsoleConfig;
 pub use fault::ConfigError;
 pub use shared::SharedRole;
 pub use targets::{Limits, PostgresConfig};
+pub(crate) use telemetry::of_environment as telemetry_of_environment;
 
 use countermand_core::name::TargetName;
 use countermand_doors::secret::SecretRef;
@@ -47,6 +49,8 @@ pub struct Config {
     pub console: Option<ConsoleConfig>,
     /// Where a Prometheus reads metrics; none where they are not told.
     pub metrics: Option<SocketAddr>,
+    /// Where traces are posted to; none where nobody wants them.
+    pub telemetry: Option<String>,
     /// How each target is reached.
     pub targets: BTreeMap<TargetName, PostgresConfig>,
 }
@@ -108,6 +112,8 @@ impl Config {
         let console =
             read.console.map(|console| console::read(&source, folder, console)).transpose()?;
         let metrics = read.metrics.map(|metrics| metrics::read(&source, &metrics)).transpose()?;
+        let telemetry =
+            read.telemetry.map(|telemetry| telemetry::read(&source, telemetry)).transpose()?;
         Ok(Config {
             file: file.to_owned(),
             installation,
@@ -116,6 +122,7 @@ impl Config {
             door,
             console,
             metrics,
+            telemetry,
             targets,
         })
     }

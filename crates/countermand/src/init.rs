@@ -348,6 +348,8 @@ mod tests {
             .replace("# [targets", "[targets")
             .replace("# [console", "[console")
             .replace("# [metrics", "[metrics")
+            .replace("# [telemetry", "[telemetry")
+            .replace("# otlp", "otlp")
             .replace("# listen", "listen")
             .replace("# name", "name")
             .replace("# notify", "notify")
@@ -362,7 +364,7 @@ mod tests {
         assert!(placement.disposable && placement.object_tags.len() == 2);
         assert!(placement.notify.is_some() && placement.watch.len() == 1);
         assert!(config.door.tls.is_some());
-        assert!(config.metrics.is_some());
+        assert!(config.metrics.is_some() && config.telemetry.is_some());
         let console = config.console.unwrap();
         assert!(console.tls.is_some() && console.name.is_some());
     }

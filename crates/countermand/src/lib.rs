@@ -17,6 +17,7 @@ pub mod serve;
 pub mod show;
 mod sign;
 pub mod socket;
+mod telemetry;
 mod wiring;
 
 use clap::Parser as _;

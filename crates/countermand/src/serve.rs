@@ -5,6 +5,7 @@ use crate::commands::policy;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::socket::Socket;
+use crate::telemetry::Telemetry;
 use crate::wiring;
 use countermand_console::{Console, Links, Metrics};
 use countermand_core::name::HumanName;
@@ -50,6 +51,7 @@ pub struct Gateway {
     door: SocketAddr,
     console: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
+    telemetry: Option<Telemetry>,
     stop: watch::Sender<bool>,
     running: JoinSet<()>,
 }
@@ -62,11 +64,12 @@ impl Gateway {
     pub async fn start(config: Config, home: Home, clock: Clock) -> Result<Gateway, ServeError> {
         let targets = wiring::targets(&config)?;
         let engine = Engine::open(config.installation.clone(), targets, home, clock).await?;
+        let telemetry = wiring::telemetry(&config, &engine);
         let serving = Gateway::listen(&config, engine.clone()).await;
         if serving.is_err() {
             engine.shutdown().await;
         }
-        serving
+        Ok(Gateway { telemetry, ..serving? })
     }
 
     async fn listen(config: &Config, engine: Engine) -> Result<Gateway, ServeError> {
@@ -111,7 +114,15 @@ impl Gateway {
             running.spawn(metrics.serve(stopped.clone()));
         }
         running.spawn(socket.serve(answer, stopped));
-        Ok(Gateway { engine, door: address, console: at, metrics: told, stop, running })
+        Ok(Gateway {
+            engine,
+            door: address,
+            console: at,
+            metrics: told,
+            telemetry: None,
+            stop,
+            running,
+        })
     }
 
     /// The engine.
@@ -139,6 +150,9 @@ impl Gateway {
         self.stop.send_replace(true);
         while self.running.join_next().await.is_some() {}
         self.engine.shutdown().await;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish().await;
+        }
     }
 }
 

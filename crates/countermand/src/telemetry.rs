@@ -29,7 +29,7 @@ const LONGEST: usize = 64 * 1024;
 
 /// Why no traces are sent.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
+pub(crate) enum TelemetryError {
     /// No web server can be asked.
     #[error(transparent)]
     Web(#[from] WebError),
@@ -158,7 +158,9 @@ struct Client(reqwest::Client);
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let mut answer = self.0.execute(request.try_into()?).await?;
+        let mut request: reqwest::Request = request.try_into()?;
+        *request.timeout_mut() = Some(PATIENCE);
+        let mut answer = self.0.execute(request).await?;
         let response = Response::builder().status(answer.status());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await? {

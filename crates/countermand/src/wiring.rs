@@ -1,8 +1,9 @@
 //! From configuration to what the engine and the doors are made of.
 
 use crate::commands::doctor;
-use crate::config::{Config, PostgresConfig};
+use crate::config::{self, Config, PostgresConfig};
 use crate::serve::ServeError;
+use crate::telemetry::Telemetry;
 use countermand_console::{Console, ConsoleConfig, ConsoleError, Metrics, MetricsError};
 use countermand_core::name::TargetName;
 use countermand_doors::Door;
@@ -69,6 +70,21 @@ pub(crate) async fn console(
     let file = config.file.clone();
     let doctor = Arc::new(move || doctor::findings(&file));
     Ok(Some(Console::bind(console, engine.clone()).await?.with_doctor(doctor)))
+}
+
+/// What sends traces, where somebody wants them.
+pub(crate) fn telemetry(config: &Config, engine: &Engine) -> Option<Telemetry> {
+    let named = config.telemetry.clone().map(|address| Ok(Some(address)));
+    let address = named.unwrap_or_else(config::telemetry_of_environment);
+    let begun = match address {
+        Ok(address) => {
+            let (address, steps) = (address?, engine.steps()?);
+            let name = &config.installation.name;
+            Telemetry::start(address, name, steps).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error),
+    };
+    begun.inspect_err(|error| tracing::error!(error, "no traces are sent")).ok()
 }
 
 /// What answers a Prometheus, bound, where it is configured.

@@ -35,8 +35,7 @@ fn names_are_as_prometheus_has_them() {
 #[test]
 fn what_flowed_is_counted_without_the_names_of_its_tables() {
     let metrics = Metrics::new("1.0.0");
-    let tally =
-        |inserted, updated| json!({ "inserted": inserted, "updated": updated, "deleted": 0 });
+    let tally = |inserted, updated| json!({ "inserted": inserted, "updated": updated, "deleted": 0, "kept": 0 });
     let written = json!({ "secret.salaries": tally(2, 3), "secret.\"\n}\"": tally(1, 0) });
     let body = json!({ "agent": "bot", "target": "shop", "written": written, "verbs": [] });
     let at = jiff::Timestamp::UNIX_EPOCH;

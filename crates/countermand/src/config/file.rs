@@ -33,6 +33,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) metrics: Option<Metrics>,
     #[serde(default)]
+    pub(super) telemetry: Option<Telemetry>,
+    #[serde(default)]
     pub(super) people: BTreeMap<HumanName, Person>,
     #[serde(default)]
     pub(super) reviewers: BTreeMap<HumanName, Reviewer>,
@@ -99,6 +101,13 @@ pub(super) struct Metrics {
     pub(super) listen: SocketAddr,
     #[serde(default)]
     pub(super) anyone_may_read: bool,
+}
+
+/// Where traces go. None are made where it is not there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub(super) otlp: String,
 }
 
 fn metrics_loopback() -> SocketAddr {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What the file on this machine says whoever signed what: where this gateway is, and from where
 /// its drafts of policies are read.
-const LOCAL: [&str; 5] = ["state", "door", "console", "metrics", "policies"];
+const LOCAL: [&str; 6] = ["state", "door", "console", "metrics", "telemetry", "policies"];
 
 /// What a file sets, without [`LOCAL`]; policies are read elsewhere.
 pub(super) fn configuration(source: &Source<'_>) -> Result<Configuration, ConfigError> {
@@ -29,6 +29,8 @@ struct Local {
     console: Option<toml::Value>,
     #[serde(default)]
     metrics: Option<toml::Value>,
+    #[serde(default)]
+    telemetry: Option<toml::Value>,
 }
 
 impl Config {
@@ -59,7 +61,12 @@ impl Config {
         let local = local(&Source { file, text: &text })?;
         let mut whole = signed.settings.clone();
         whole.insert("state".to_owned(), Value::from(local.state.to_string_lossy()));
-        let own = [("door", local.door), ("console", local.console), ("metrics", local.metrics)];
+        let own = [
+            ("door", local.door),
+            ("console", local.console),
+            ("metrics", local.metrics),
+            ("telemetry", local.telemetry),
+        ];
         for (name, said) in own {
             let said = said.map(|said| serde_json::to_value(said).unwrap_or_default());
             whole.extend(said.map(|said| (name.to_owned(), said)));

@@ -7,10 +7,7 @@ use super::file;
 const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// The collector's address that traces are sent to.
-pub(super) fn read(
-    source: &Source<'_>,
-    telemetry: file::Telemetry,
-) -> Result<String, ConfigError> {
+pub(super) fn read(source: &Source<'_>, telemetry: file::Telemetry) -> Result<String, ConfigError> {
     check(&telemetry.otlp).map_err(|why| source.at(&["telemetry", "otlp"], why))
 }
 
@@ -29,7 +26,8 @@ pub(crate) fn of_environment() -> Result<Option<String>, String> {
 
 /// Where traces are posted, from the collector's base address.
 fn check(base: &str) -> Result<String, &'static str> {
-    let no_url = "name the collector's address, such as `https://collector.example:4318`, without a query";
+    let no_url =
+        "name the collector's address, such as `https://collector.example:4318`, without a query";
     let url = url::Url::parse(base).map_err(|_| no_url)?;
     let host = url.host().ok_or(no_url)?;
     let here = match host {
@@ -44,8 +42,10 @@ fn check(base: &str) -> Result<String, &'static str> {
         _ if url.query().is_some() || url.fragment().is_some() => Err(no_url),
         "https" => Ok(()),
         "http" if here => Ok(()),
-        "http" => Err("who did what would cross the network in the open: use `https`, or a collector on \
-                       this machine"),
+        "http" => {
+            Err("who did what would cross the network in the open: use `https`, or a collector on \
+                       this machine")
+        }
         _ => Err(no_url),
     }?;
     Ok(format!("{}/v1/traces", base.trim_end_matches('/')))

@@ -34,6 +34,7 @@ mod roles;
 mod socket;
 mod standing;
 mod terminal;
+mod traces;
 mod watch;
 #[path = "../../../countermand-console/tests/browser/wire.rs"]
 mod wire;
