@@ -4,6 +4,7 @@
 //! moved after. What a stop in between left is settled by what the ledger says.
 
 use crate::home::{Home, HomeError, write_new};
+use crate::kind::Kind;
 use crate::store::Store;
 use countermand_core::digest::Digest;
 use countermand_core::statement::LedgerKey;
@@ -17,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
 /// The kind of the entry that says which key seals texts from then on: `{"from", "to"}`, each an id.
-pub(crate) const TEXTS_KEY_CHANGED: &str = "ledger.texts_key_changed";
+pub(crate) const TEXTS_KEY_CHANGED: &str = Kind::LedgerTextsKeyChanged.name();
 
 /// The keys of the ledger.
 pub(crate) struct Keys {

@@ -29,8 +29,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use state::Standing;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 /// What is told is at most this old.
 const FRESH: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ pub(crate) struct Metrics {
     sessions: Family<Of, Gauge>,
     lost_spans: Counter,
     standing: Standing,
-    told: Mutex<Option<(Instant, String)>>,
+    told: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
 impl Metrics {
@@ -101,7 +102,7 @@ impl Metrics {
             sessions: register.gauge("door_sessions", "target", "sessions of agents that are open"),
             lost_spans: register.count("lost_spans", "spans of traces that nobody took in time"),
             standing: Standing::new(&mut register),
-            told: Mutex::default(),
+            told: Arc::default(),
             described: register.described,
             registry: register.registry,
         }
@@ -307,30 +308,33 @@ impl Engine {
         &self.0.metrics.described
     }
 
-    /// All metrics in the text format of OpenMetrics ([`MEDIA_TYPE`]), at most a second old. Whoever asks
-    /// more often waits for nobody but themself: nothing else takes this turn.
+    /// All metrics in the text format of OpenMetrics ([`MEDIA_TYPE`]), at most a second old. One looks at a
+    /// time: of many who ask, or who hang up and ask again, one thread is kept busy at most.
     ///
     /// # Errors
     /// What stands in the store cannot be read.
     pub async fn metrics(&self) -> Result<String, StoreError> {
-        let engine = self.clone();
-        let told = tokio::task::spawn_blocking(move || engine.tell_metrics()).await;
-        told.map_err(|_| StoreError::Stopped)?
-    }
-
-    fn tell_metrics(&self) -> Result<String, StoreError> {
-        let metrics: &Arc<Metrics> = &self.0.metrics;
-        let mut told = metrics.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = Arc::clone(&self.0.metrics.told).lock_owned().await;
         if let Some((at, text)) = &*told
             && at.elapsed() < FRESH
         {
             return Ok(text.clone());
         }
+        let engine = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let text = engine.look_at_metrics()?;
+            *told = Some((Instant::now(), text.clone()));
+            Ok(text)
+        });
+        looked.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    fn look_at_metrics(&self) -> Result<String, StoreError> {
+        let metrics = &self.0.metrics;
         self.look_at_standing(&metrics.standing)?;
         let mut text = String::new();
         encode(&mut text, &metrics.registry)
             .map_err(|error| StoreError::Unreadable(error.to_string()))?;
-        *told = Some((Instant::now(), text.clone()));
         Ok(text)
     }
 }

@@ -27,6 +27,8 @@ const CLOCKS: &[&[&str]] =
 const PLACES: &[(&str, &[&str])] = &[
     ("cedar_policy", &["crates/countermand-core/src/policy", "crates/countermand-prover/src"]),
     ("cedar_policy_symcc", &["crates/countermand-prover/src"]),
+    ("opentelemetry_sdk", &["crates/countermand/src/telemetry"]),
+    ("prometheus_client", &["crates/countermand-engine/src/metrics"]),
     ("rusqlite", &["crates/countermand-engine/src/store"]),
     ("webauthn_rs_core", &["crates/countermand-engine/src/key/passkey"]),
 ];

@@ -23,6 +23,22 @@ fn the_page_lists_every_metric() {
     assert_eq!(listed.map(|line| format!("{line}\n")).collect::<String>(), rows.concat());
 }
 
+/// The rules that are given along ask for nothing that is not there.
+#[test]
+fn the_rules_know_every_metric_that_they_name() {
+    let described = Metrics::new("1.0.0").described;
+    let rules = include_str!("../../../../docs/countermand.rules.yml");
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let named = rules.lines().filter(|line| line.trim_start().starts_with("expr:"));
+    let named = named.flat_map(|line| line.split(|c| !is_name(c)));
+    let named: Vec<_> = named.filter(|word| word.starts_with("countermand_")).collect();
+    assert!(named.len() > 8, "{named:?}");
+    for name in named {
+        let name = name.trim_end_matches("_bucket");
+        assert!(described.iter().any(|metric| metric.name == name), "{name}");
+    }
+}
+
 /// Counters end in `_total`, and units stand in names.
 #[test]
 fn names_are_as_prometheus_has_them() {

@@ -120,3 +120,20 @@ fn traces_do_not_cross_the_network_in_the_open() {
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     assert!(refused.stderr.contains("in the open"), "{}", refused.stderr);
 }
+
+/// It guards all the same.
+#[test]
+fn an_environment_that_names_no_collector_is_said_and_stops_nothing() {
+    let installation = Installation::new();
+    let mut command = installation.command(&["serve"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel.example:4318");
+    let mut serving = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(serving.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("serving") {
+        assert!(log.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    assert!(said.contains("no traces are sent") && said.contains("in the open"), "{said}");
+}
