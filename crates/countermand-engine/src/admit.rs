@@ -281,7 +281,7 @@ impl Engine {
         }
         let change = self.open_change(proposal, key, preview, beyond, Vec::new()).await?;
         timed.took(What::Propose, began);
-        self.proposed(&change.request, timed);
+        self.proposed(&change.request, &proposal.caller, timed);
         self.count_refusal(proposal).await;
         self.prepare(change.request.number);
         Err(self.still_open(&change))

@@ -4,6 +4,7 @@
 //! A step is told once it has ended, and nobody waits for whoever is told: what does not fit is counted
 //! and gone. What must not be missed is in the ledger.
 
+use crate::admission::Caller;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use countermand_core::change::Change;
@@ -117,9 +118,13 @@ impl Engine {
         Going { tell, step: step(what, &change.request, began, began, false) }
     }
 
-    /// What led to this change is over.
-    pub(crate) fn proposed(&self, request: &Request, timed: Timed) {
+    /// What led to this change is over. Whoever joined what somebody else had opened meanwhile led to
+    /// nothing.
+    pub(crate) fn proposed(&self, request: &Request, caller: &Caller, timed: Timed) {
         let Some(sender) = self.0.traces.0.get() else { return };
+        if request.session != caller.session {
+            return;
+        }
         for (what, began, ended) in timed.0 {
             if sender.try_send(step(what, request, began, ended, true)).is_err() {
                 self.0.metrics.lost_step();

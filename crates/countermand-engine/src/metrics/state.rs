@@ -52,7 +52,7 @@ impl Standing {
             frozen: one("frozen_scopes", "what is frozen: everything, targets, agents"),
             watches: one(
                 "failed_watches",
-                "changes whose target is not as it should be since, for a day",
+                "changes whose target is not as it should be since, for a week",
             ),
             backups: one("stale_backups", "targets whose own newest backup is too old"),
             ledger: one("ledger_size", "entries that the ledger has"),

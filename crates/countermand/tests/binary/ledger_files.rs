@@ -83,3 +83,48 @@ fn a_full_segment_is_moved_away_and_the_gateway_goes_on() {
     assert!(without.code != 0, "{}", without.stdout);
     assert_eq!(installation.run(&["doctor", "--consistency"]).code, 0);
 }
+
+#[test]
+fn events_are_told_as_the_gateway_publishes_them_each_once() {
+    let installation = Installation::new();
+    let serving = installation.serve();
+    let publish = |name: &str| {
+        let folder = installation.key(name).display().to_string();
+        assert_eq!(installation.run(&["ledger", "export", &folder]).code, 0);
+    };
+    publish("first");
+    let words = ["ledger", "export", "--format", "ocsf", "--follow"];
+    let mut following =
+        installation.command(&words).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut told = std::io::BufReader::new(following.stdout.take().unwrap());
+    let mut lines = Vec::new();
+    let mut until = |kind: &str| {
+        while !lines.last().is_some_and(|last: &String| last.contains(kind)) {
+            let mut line = String::new();
+            assert!(std::io::BufRead::read_line(&mut told, &mut line).unwrap() > 0, "it ended");
+            lines.push(line);
+        }
+        lines.clone()
+    };
+    until("\"event_code\":\"gateway.started\"");
+    assert_eq!(installation.run(&["freeze", "everything", "--reason", "drill"]).code, 0);
+    publish("second");
+    until("\"event_code\":\"freeze.on\"");
+    // It waits for a gateway that starts again, and goes on.
+    assert_eq!(serving.stop(), 0);
+    let _serving = installation.serve();
+    publish("third");
+    until("\"event_code\":\"gateway.stopped\"");
+    let lines = until("\"event_code\":\"gateway.started\"");
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let at_once = installation.run(&["ledger", "export", "--format", "ocsf"]);
+    assert!(at_once.stdout.starts_with(&lines.concat()), "{}", lines.concat());
+    let beyond = installation.run(&["ledger", "export", "--format", "ocsf", "--from", "9999"]);
+    assert!(
+        beyond.code == 2 && beyond.stderr.contains("is this the same ledger?"),
+        "{}",
+        beyond.stderr
+    );
+    assert_eq!(installation.run(&["ledger", "export"]).code, 2, "a folder, or a format");
+}
