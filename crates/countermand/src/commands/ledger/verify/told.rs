@@ -3,6 +3,7 @@
 
 use super::stated::{at, shown};
 use countermand_core::digest::Digest;
+use countermand_core::name::AgentName;
 use countermand_core::preview::Counts;
 use countermand_core::standing::StandingSubject;
 use countermand_core::statement::{Act, ReviewSubject, Statement};
@@ -15,13 +16,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What entries have told so far.
 #[derive(Default)]
 pub(super) struct Told {
+    /// Whoever was let in, with the sponsor who signed for that last.
+    agents: BTreeMap<String, Value>,
     changes: BTreeMap<u64, Change>,
     standings: BTreeMap<u64, Standing>,
     flows: Flows,
     /// Who signed that writes are taken back, by the entry that says so.
     wishes: BTreeMap<u64, Value>,
     nonces: BTreeSet<String>,
-    /// The one that statements name, since an agent was let in or one was signed.
+    /// The one that statements name; it stays, once an agent was let in.
     installation: Option<String>,
     /// The entry that put another key in the place of the ledger's, where people signed it.
     new_key: Option<u64>,
@@ -128,6 +131,11 @@ impl Told {
     pub(super) fn read(&mut self, leaf: &Leaf) -> Result<(), String> {
         let number = at(leaf, "/change").as_u64().unwrap_or_default();
         match leaf.kind() {
+            "agent.added" => {
+                let agent = at(leaf, "/agent").as_str().unwrap_or_default().to_owned();
+                self.agents.insert(agent, at(leaf, "/sponsor").clone());
+                Ok(())
+            }
             "change.held" | "change.forbidden" => self.opened(number, leaf),
             "change.voided" => self.change(number).map(Change::void),
             "change.adopted" => {
@@ -177,6 +185,7 @@ impl Told {
         for name in ["agent", "sponsor", "target", "payload", "shape"] {
             request[name] = at(leaf, &format!("/event/request/{name}")).clone();
         }
+        self.is_let_in(&request)?;
         let change = Change {
             request,
             adopter: Value::Null,
@@ -187,6 +196,20 @@ impl Told {
         match self.changes.insert(number, change) {
             None => Ok(()),
             Some(_) => Err(format!("change {number} was asked for before")),
+        }
+    }
+
+    /// Who asks was let in by the sponsor who is told, or is a human who asks for themself.
+    fn is_let_in(&self, request: &Value) -> Result<(), String> {
+        let agent: Option<AgentName> = serde_json::from_value(request["agent"].clone()).ok();
+        let own = agent.as_ref().and_then(AgentName::human).map(|human| json!(human));
+        let sponsor = own.or_else(|| self.agents.get(agent?.as_str()).cloned());
+        match sponsor.as_ref() == Some(&request["sponsor"]) {
+            true => Ok(()),
+            false => {
+                let (agent, sponsor) = (shown(&request["agent"]), shown(&request["sponsor"]));
+                Err(format!("{agent} was not let in by {sponsor}"))
+            }
         }
     }
 

@@ -233,8 +233,8 @@ fn is_elsewhere(kind: &str, path: &str, change: Option<u64>) -> bool {
         // What is asked under a standing approval differs in which rows, and is no other's subject.
         (_, "/event/request/payload" | "/event/approval/subject", Some(2)) => true,
         // Of these nobody signed a shape, and of the last only its number.
-        (_, "/event/request/shape", Some(3 | 4)) => true,
-        (_, path, Some(5)) => path.starts_with("/event/request"),
+        (_, "/event/request/shape", Some(3..=5)) => true,
+        (_, "/event/request/payload" | "/event/request/target", Some(5)) => true,
         _ => false,
     }
 }

@@ -94,6 +94,23 @@ fn what_is_signed_is_what_was_asked_and_by_all_the_same() {
     ledger.tell("change.approved", &approved).unwrap();
 }
 
+/// Else who answers for a change would be whoever the gateway says.
+#[test]
+fn who_asks_was_let_in_by_the_sponsor_who_is_told() {
+    let asks = |agent: &str, sponsor: &str| {
+        let mut body = held(1);
+        body["event"]["request"]["agent"] = agent.into();
+        body["event"]["request"]["sponsor"] = sponsor.into();
+        Ledger::let_in_under(&PEOPLE).tell("change.held", &body)
+    };
+    asks("bot", "alice").unwrap();
+    asks("human:bob", "bob").unwrap();
+    for (agent, sponsor) in [("bot", "bob"), ("other", "alice"), ("human:bob", "alice")] {
+        let why = asks(agent, sponsor).unwrap_err();
+        assert!(why.contains("was not let in by"), "{why}");
+    }
+}
+
 #[test]
 fn a_commit_is_within_what_everybody_signed() {
     let committing = |rows: Value| json!({ "change": 1, "event": { "measured": rows } });
