@@ -120,6 +120,9 @@
     const number = data.number ?? data.change;
     const about = subject.change ?? subject.number ?? subject.what;
     const found = act === "resolve" ? (subject.committed ? "resolve_committed" : "resolve_rolled_back") : act;
+    if (data.seat && subject.seat !== data.seat) {
+      return false;
+    }
     return found === data.act && signer === data.human && String(about) === (number ?? data.what);
   };
 
@@ -206,13 +209,19 @@
       if (form.elements.reason) {
         body.reason = form.elements.reason.value;
       }
+      if (form.elements.seat) {
+        body.seat = data.seat = form.elements.seat.value;
+      }
+      if (data.agent) {
+        body.agent = data.agent;
+      }
+      if (data.scope) {
+        body.what = JSON.parse(data.scope);
+      }
       if ("stops" in data) {
         const { words } = await post("/api/v1/stop", body);
         outcome.textContent = `Done: ${words}.`;
         return;
-      }
-      if (data.thaw) {
-        body.what = JSON.parse(data.thaw);
       }
       if (data.seen) {
         body.seen = data.seen;

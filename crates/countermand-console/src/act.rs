@@ -14,7 +14,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use countermand_core::digest::Digest;
-use countermand_core::name::GroupName;
+use countermand_core::name::{AgentName, GroupName};
 use countermand_core::request::ChangeNumber;
 use countermand_core::statement::Act;
 use countermand_engine::control::{PrepareAct, Scope};
@@ -217,7 +217,14 @@ pub(crate) enum Stopping {
         reason: String,
     },
     Freeze {
+        /// `everything`, or an object of one of `agent`, `target` with a name.
+        #[schema(value_type = Value)]
+        what: Scope,
         reason: String,
+    },
+    RevokeAgent {
+        #[schema(value_type = String)]
+        agent: AgentName,
     },
 }
 
@@ -241,7 +248,8 @@ pub(crate) async fn stop(
         Stopping::StopConfiguration { number, reason } => {
             Stop::Configuration { number, reason: reasoned(reason)? }
         }
-        Stopping::Freeze { reason } => Stop::Everything { reason: reasoned(reason)? },
+        Stopping::Freeze { what, reason } => Stop::Freeze { what, reason: reasoned(reason)? },
+        Stopping::RevokeAgent { agent } => Stop::Revoke { agent },
     });
     json(&Done { words: words.await? })
 }

@@ -21,13 +21,15 @@ mod picture;
 mod problem;
 mod radius;
 mod reader;
+mod rounds;
 mod route;
 mod said;
 mod server;
 mod signer;
 mod text;
 
-pub use findings::{Doctor, Finding, Verdict};
+pub use findings::{Doctor, Finding, Tested, Tests, Verdict};
 pub use login::Links;
 pub use metrics::{Metrics, MetricsError};
+pub use pages::explain::Reading;
 pub use server::{Certificate, Console, ConsoleConfig, ConsoleError};

@@ -20,7 +20,7 @@ const SESSION: SignedDuration = SignedDuration::from_hours(1);
 const MOST: usize = 100;
 /// Wrong tokens that are answered as such in [`WINDOW`].
 const TRIES: usize = 10;
-/// What one human has prepared, signed or made in [`WINDOW`].
+/// What one human has prepared, made or explained in [`WINDOW`].
 const MOST_ASKED: usize = 30;
 /// See [`TRIES`].
 const WINDOW: SignedDuration = SignedDuration::from_mins(1);
@@ -64,6 +64,7 @@ pub(crate) enum Work {
     Enrolment,
     Looking,
     Signing,
+    Explaining,
 }
 
 /// Everybody who was given a link, and everybody who used one.

@@ -6,6 +6,7 @@ pub(crate) mod configuration;
 pub(crate) mod decision;
 pub(crate) mod doctor;
 pub(crate) mod enter;
+pub(crate) mod explain;
 pub(crate) mod incident;
 pub(crate) mod keys;
 pub(crate) mod ledger;
@@ -14,6 +15,7 @@ pub(crate) mod queue;
 pub(crate) mod rows;
 pub(crate) mod status;
 pub(crate) mod targets;
+mod why;
 
 use crate::problem::Trouble;
 use crate::reader::Reader;
@@ -22,7 +24,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use countermand_engine::control::{ChangeLine, Status};
+use countermand_engine::control::{ChangeLine, Scope, Status};
 use jiff::Timestamp;
 
 /// What stands around every page of somebody who is logged in.
@@ -101,6 +103,11 @@ fn class(state: &str) -> &'static str {
         "forbidden" | "failed" | "rejected" | "in doubt" => "bad",
         _ => "plain",
     }
+}
+
+/// What would be frozen, as an act names it.
+fn scope(what: &Scope) -> Result<String, Trouble> {
+    serde_json::to_string(what).map_err(|_| Trouble::Unexpected)
 }
 
 fn html(template: &impl Template) -> Result<Response, Trouble> {

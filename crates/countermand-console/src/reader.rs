@@ -8,6 +8,7 @@ use crate::problem::Trouble;
 use crate::route::App;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use countermand_core::action::Action;
 use countermand_core::digest::Digest;
 use countermand_core::limits::Limits;
 use countermand_core::name::{AgentName, HumanName, TargetName};
@@ -17,11 +18,12 @@ use countermand_engine::control::{
     AgentLine, AgentReport, ChangeLine, ChangeView, ChangesWanted, Command, ConfigurationView,
     EntryProof, IncidentWanted, LedgerEntry, Reply, StandingLine, Status,
 };
-use countermand_engine::explain::Explanation;
+use countermand_engine::explain::{Explained, Explanation};
 use countermand_engine::incident::Incident;
 use countermand_engine::target::Sample;
 use countermand_engine::{Engine, Peer};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -192,6 +194,27 @@ impl Reader {
     ) -> Result<[Option<Box<ConfigurationView>>; 2], Trouble> {
         match self.ask(Command::Configurations).await? {
             Reply::Configurations { in_force, waiting } => Ok([in_force, waiting]),
+            _ => Err(Trouble::Unexpected),
+        }
+    }
+
+    /// By name, what the configuration in force says of each target.
+    pub(crate) async fn targets(&self) -> Result<Map<String, Value>, Trouble> {
+        let [in_force, _] = self.configurations().await?;
+        let settings = in_force.map(|view| view.configuration.settings).unwrap_or_default();
+        Ok(settings.get("targets").and_then(Value::as_object).cloned().unwrap_or_default())
+    }
+
+    /// What policy would say of a request that does this.
+    pub(crate) async fn explain(
+        &self,
+        agent: AgentName,
+        target: TargetName,
+        actions: Vec<Action>,
+    ) -> Result<Box<Explanation>, Trouble> {
+        let what = Explained::Request { agent, target, actions };
+        match self.ask(Command::Explain { what }).await? {
+            Reply::Explained(explanation) => Ok(explanation),
             _ => Err(Trouble::Unexpected),
         }
     }

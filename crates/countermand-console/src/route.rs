@@ -1,7 +1,9 @@
 //! Every address there is, with who may call it.
 
-use crate::findings::Rounds;
+use crate::findings::{Finding, Tested};
 use crate::login::Logins;
+use crate::pages::explain::Reading;
+use crate::rounds::Rounds;
 use crate::{act, api, assets, guard, live, openapi, pages};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -13,7 +15,8 @@ use tokio::sync::watch;
 
 /// A form's body, in bytes.
 const LARGEST_BODY: usize = 4096;
-/// A signed statement's, which names every table that a change touches.
+/// A signed statement's, which names every table that a change touches, and that of a text to be
+/// explained.
 const LARGEST_STATEMENT: usize = 1024 * 1024;
 
 /// Who may call an address.
@@ -64,7 +67,12 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/agents", || get(pages::agents::page)),
     read("/agents/{agent}", || get(pages::agents::one)),
     read("/targets", || get(pages::targets::page)),
+    read("/targets/{target}", || get(pages::targets::one)),
     read("/policies", || get(pages::policies::page)),
+    read("/policies/explain", || {
+        let both = get(pages::explain::page).post(pages::explain::explain);
+        both.layer(DefaultBodyLimit::max(LARGEST_STATEMENT))
+    }),
     read("/configuration", || get(pages::configuration::page)),
     read("/ledger", || get(pages::ledger::page)),
     read("/ledger/{entry}", || get(pages::ledger::one)),
@@ -92,7 +100,11 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) logins: Arc<Logins>,
     pub(crate) passkeys: Arc<Passkeys>,
-    pub(crate) rounds: Option<Rounds>,
+    /// What the doctor finds.
+    pub(crate) doctor: Option<Rounds<Vec<Finding>>>,
+    /// How the cases of the site's policies go.
+    pub(crate) tests: Option<Rounds<Result<Tested, String>>>,
+    pub(crate) reading: Option<Reading>,
     /// The names that this server goes by.
     pub(crate) names: Arc<[String]>,
     pub(crate) port: u16,

@@ -1,8 +1,10 @@
 //! The socket, TLS, and one task for each connection.
 
-use crate::findings::{Doctor, Rounds};
+use crate::findings::{Doctor, Finding, Tested, Tests};
 use crate::login::{Links, Logins};
+use crate::pages::explain::Reading;
 use crate::patient::Patient;
+use crate::rounds::Rounds;
 use crate::route::{App, router};
 use axum::Router;
 use countermand_engine::{Engine, Passkeys};
@@ -90,7 +92,9 @@ pub struct Console {
     names: Vec<String>,
     engine: Engine,
     logins: Arc<Logins>,
-    rounds: Option<Rounds>,
+    doctor: Option<Rounds<Vec<Finding>>>,
+    tests: Option<Rounds<Result<Tested, String>>>,
+    reading: Option<Reading>,
 }
 
 impl Console {
@@ -123,13 +127,38 @@ impl Console {
         let address = listener.local_addr().map_err(refused)?;
         let beside = if beside { other_loopback(address).await? } else { None };
         let logins = Arc::default();
-        Ok(Console { listener, beside, address, tls, names, engine, logins, rounds: None })
+        Ok(Console {
+            listener,
+            beside,
+            address,
+            tls,
+            names,
+            engine,
+            logins,
+            doctor: None,
+            tests: None,
+            reading: None,
+        })
     }
 
     /// The same, with somebody who looks at the whole installation for whoever reads.
     #[must_use]
     pub fn with_doctor(mut self, doctor: Doctor) -> Console {
-        self.rounds = Some(Rounds::new(doctor));
+        self.doctor = Some(Rounds::new(doctor));
+        self
+    }
+
+    /// The same, with somebody who runs the cases of policies.
+    #[must_use]
+    pub fn with_tests(mut self, tests: Tests) -> Console {
+        self.tests = Some(Rounds::new(tests));
+        self
+    }
+
+    /// The same, with somebody who knows what a request would do.
+    #[must_use]
+    pub fn with_reading(mut self, reading: Reading) -> Console {
+        self.reading = Some(reading);
         self
     }
 
@@ -154,7 +183,9 @@ impl Console {
             passkeys: Arc::new(Passkeys::new(self.engine.clone())),
             engine: self.engine,
             logins: self.logins,
-            rounds: self.rounds,
+            doctor: self.doctor,
+            tests: self.tests,
+            reading: self.reading,
             names: self.names.into(),
             port: self.address.port(),
             tls: self.tls.is_some(),

@@ -8,7 +8,7 @@ use crate::reader::Reader;
 use crate::route::App;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use countermand_core::name::HumanName;
+use countermand_core::name::{AgentName, HumanName};
 use countermand_core::request::ChangeNumber;
 use countermand_core::statement::Statement;
 use countermand_engine::Engine;
@@ -41,7 +41,8 @@ pub(crate) enum Stop {
     Withdraw { change: ChangeNumber },
     Cooling { change: ChangeNumber, reason: String },
     Configuration { number: u64, reason: String },
-    Everything { reason: String },
+    Freeze { what: Scope, reason: String },
+    Revoke { agent: AgentName },
 }
 
 impl Signer {
@@ -93,7 +94,8 @@ impl Signer {
             Stop::Withdraw { change } => Command::Withdraw { change },
             Stop::Cooling { change, reason } => Command::StopCooling { change, reason },
             Stop::Configuration { number, reason } => Command::StopConfiguration { number, reason },
-            Stop::Everything { reason } => Command::Freeze { what: Scope::Everything, reason },
+            Stop::Freeze { what, reason } => Command::Freeze { what, reason },
+            Stop::Revoke { agent } => Command::RevokeAgent { agent },
         })
         .await
     }

@@ -55,6 +55,24 @@ pub struct Explanation {
     pub notes: Vec<String>,
 }
 
+impl Explanation {
+    /// The groups whose seats this human could fill in the easiest way. An approval names its seat
+    /// where there are several.
+    pub fn seats(&self, human: &str) -> Vec<GroupName> {
+        let Decision::Hold { missing, .. } = &self.decision else { return Vec::new() };
+        let (Some(lacks), Some(way)) = (missing.first(), self.ways.first()) else {
+            return Vec::new();
+        };
+        let theirs =
+            lacks.iter().zip(way).filter(|(_, step)| step.from.iter().any(|it| it == human));
+        let seat = |(missing, _): (&Missing, &Step)| match missing {
+            Missing::Group { group, .. } => Some(group.clone()),
+            _ => None,
+        };
+        theirs.filter_map(seat).collect()
+    }
+}
+
 /// A policy that makes an answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RuleLine {

@@ -107,7 +107,11 @@ impl Engine {
                 Reply::Incident(Box::new(told))
             }
             Command::World => Reply::World(self.authority().policy.world().clone()),
-            Command::Explain { what } => Reply::Explained(Box::new(self.explain(&what)?)),
+            Command::Explain { what } => {
+                let engine = self.clone();
+                let told = tokio::task::spawn_blocking(move || engine.explain(&what)).await;
+                Reply::Explained(Box::new(told.map_err(|_| StoreError::Stopped)??))
+            }
             Command::Checkpoint => Reply::Checkpoint { note: self.publish_checkpoint().await? },
             Command::ConsoleLink { .. } => Reply::Refused {
                 why: "this gateway has no console: put `[console]` into its configuration, and \

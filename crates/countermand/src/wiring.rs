@@ -1,6 +1,6 @@
 //! From configuration to what the engine and the doors are made of.
 
-use crate::commands::doctor;
+use crate::commands::{doctor, policy};
 use crate::config::{self, Config, PostgresConfig};
 use crate::serve::ServeError;
 use crate::telemetry::Telemetry;
@@ -69,7 +69,10 @@ pub(crate) async fn console(
     let console = ConsoleConfig { listen: console.listen, tls, name: console.name };
     let file = config.file.clone();
     let doctor = Arc::new(move || doctor::findings(&file));
-    Ok(Some(Console::bind(console, engine.clone()).await?.with_doctor(doctor)))
+    let file = config.file.clone();
+    let tests = Arc::new(move || policy::tested(&file));
+    let console = Console::bind(console, engine.clone()).await?.with_doctor(doctor);
+    Ok(Some(console.with_tests(tests).with_reading(Arc::new(policy::explain::actions))))
 }
 
 /// What sends traces, where somebody wants them.

@@ -1,6 +1,6 @@
 //! The agents, and what each may do beside what it did.
 
-use super::{Frame, Line, html};
+use super::{Frame, Line, html, scope};
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::text::{Text, When, digits};
@@ -8,7 +8,7 @@ use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 use countermand_core::name::AgentName;
-use countermand_engine::control::{AgentLine, ChangesWanted, Status};
+use countermand_engine::control::{AgentLine, ChangesWanted, Scope, Status};
 use jiff::{SignedDuration, Timestamp};
 
 /// What an agent did is counted from so long ago.
@@ -91,6 +91,8 @@ struct Window {
 struct One {
     frame: Frame,
     agent: Agent,
+    /// As an act names it.
+    scope: String,
     windows: Vec<Window>,
     used: Vec<Use>,
     unused: Vec<String>,
@@ -131,6 +133,7 @@ pub(crate) async fn one(reader: Reader, Path(name): Path<String>) -> Result<Resp
     html(&One {
         frame: Frame::of(&reader, &status, "agents", format!("Agent {name}")),
         agent: Agent::of(line, &status),
+        scope: scope(&Scope::Agent(name))?,
         windows: windows.collect(),
         used,
         unused,

@@ -1,5 +1,6 @@
 //! One change: what a reviewer reads before they decide, and anyone afterwards.
 
+use super::why::{Rule, Step, rules, ways};
 use super::{Frame, Line, html};
 use crate::api::numbered;
 use crate::picture;
@@ -23,21 +24,6 @@ const DOES: usize = 12;
 
 /// Who draws a page now.
 static DRAWING: Semaphore = Semaphore::const_new(2);
-
-/// A rule that holds it.
-struct Rule {
-    policy: Text,
-    reason: Text,
-    from: Text,
-    remedy: Option<Text>,
-}
-
-/// One kind of evidence that it lacks.
-struct Step {
-    missing: Text,
-    from: String,
-    mine: bool,
-}
 
 /// What can be done: with a command where the reader's key is, and some of it on the page.
 struct Act {
@@ -122,6 +108,8 @@ struct Page {
     waits: bool,
     forbidden_now: bool,
     acts: Vec<Act>,
+    /// The seats that whoever looks could fill: where they are several, an approval says which.
+    seats: Vec<String>,
     /// Who looks cannot approve it, and why.
     not_you: Option<&'static str>,
     ended: Option<Text>,
@@ -208,6 +196,7 @@ fn build(
         waits: kept || line.state == "held",
         forbidden_now: change.forbidden_now && (kept || line.state == "held"),
         acts: acts(line, change.forbidden_now, change.cools_until.is_some()),
+        seats: explanation.seats(reader).iter().map(ToString::to_string).collect(),
         not_you: not_you(line, explanation, reader),
         ended: change.ended.as_ref().map(Text::of),
         outcome: outcome(change),
@@ -261,25 +250,6 @@ fn rehearsal(change: &ChangeView) -> Fact {
         words.push(format!("{} there, {} here", count(there, "row"), digits(here)));
     }
     Fact { good: change.rehearsed.is_some(), words: Text::each(words) }
-}
-
-fn rules(explanation: &Explanation) -> Vec<Rule> {
-    let rules = explanation.rules.iter().map(|rule| Rule {
-        policy: Text::of(&rule.policy),
-        reason: Text::of(&rule.reason),
-        from: Text::of(&rule.from),
-        remedy: rule.remedy.as_ref().map(Text::of),
-    });
-    rules.collect()
-}
-
-fn ways(explanation: &Explanation, reader: &str) -> Vec<Vec<Step>> {
-    let step = |step: &countermand_engine::explain::Step| Step {
-        missing: Text::of(&step.missing),
-        from: Text::of(step.from.join(", ")).to_string(),
-        mine: step.from.iter().any(|name| name == reader),
-    };
-    explanation.ways.iter().map(|way| way.iter().map(step).collect()).collect()
 }
 
 /// What can be done, in the order in which it should come to mind: what stops first.

@@ -29,10 +29,10 @@ struct Page {
 /// `GET /doctor`
 pub(crate) async fn page(State(app): State<App>, reader: Reader) -> Result<Response, Trouble> {
     let missing = || Trouble::Missing("nobody looks here: run `countermand doctor`".to_owned());
-    let rounds = app.rounds.ok_or_else(missing)?;
-    let found = rounds.found(reader.now()).await.ok_or(Trouble::Unexpected)?;
+    let doctor = app.doctor.ok_or_else(missing)?;
+    let found = doctor.found(reader.now()).await.ok_or(Trouble::Unexpected)?;
     let status = reader.status().await?;
-    let mut findings: Vec<&Finding> = found.findings.iter().collect();
+    let mut findings: Vec<&Finding> = found.what.iter().collect();
     findings.sort_by_key(|finding| match finding.verdict {
         Verdict::Bad => 0,
         Verdict::Warning => 1,

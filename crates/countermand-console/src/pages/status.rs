@@ -1,6 +1,6 @@
 //! How the gateway is: what `doctor` says first.
 
-use super::{Frame, html};
+use super::{Frame, html, scope};
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::App;
@@ -8,6 +8,7 @@ use crate::text::{Text, When, digits};
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use countermand_engine::control::Scope;
 
 /// One thing that is looked at.
 struct Check {
@@ -39,6 +40,8 @@ struct Page {
     configuration: Option<u64>,
     differences: Vec<Text>,
     frozen: Vec<Frozen>,
+    /// As an act names it.
+    everything: String,
     /// Whether somebody looks further.
     doctor: bool,
 }
@@ -92,8 +95,9 @@ pub(crate) async fn page(State(app): State<App>, reader: Reader) -> Result<Respo
         standings: standings.collect(),
         configuration: in_force.map(|view| view.number),
         differences: differences.unwrap_or_default(),
+        everything: scope(&Scope::Everything)?,
         frozen: reader.frozen().into_iter().map(frozen).collect(),
-        doctor: app.rounds.is_some(),
+        doctor: app.doctor.is_some(),
     })
 }
 

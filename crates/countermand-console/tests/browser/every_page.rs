@@ -14,7 +14,10 @@ pub(crate) fn pages() -> Vec<String> {
         !["/api/", "/assets/"].iter().any(|other| path.starts_with(other)) && *path != "/leave"
     });
     let filled = |path: &str| {
-        path.replace("{number}", "1").replace("{agent}", "bot").replace("{entry}", "1")
+        path.replace("{number}", "1")
+            .replace("{agent}", "bot")
+            .replace("{entry}", "1")
+            .replace("{target}", "prod")
     };
     shown.map(filled).collect()
 }

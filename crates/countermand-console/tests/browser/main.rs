@@ -16,6 +16,7 @@ mod page;
 mod passkeys;
 mod pictures;
 mod reach;
+mod stop;
 mod wire;
 #[expect(dead_code, reason = "the engine's own tests use the rest")]
 #[path = "../../../countermand-engine/tests/life/world.rs"]

@@ -3,7 +3,7 @@
 
 use crate::axe;
 use crate::browser::Browser;
-use crate::client::Served;
+use crate::client::{Served, seated};
 use crate::every_page::wider_than_the_window;
 use crate::page::{DESK, PHONE, Page};
 use crate::pictures::folder;
@@ -49,21 +49,26 @@ async fn enrolled(served: Served, wanted: Installation) -> Served {
 }
 
 /// A browser in which bob has a passkey that counts, and its console.
-struct Bob {
-    served: Served,
-    page: Page,
+pub(crate) struct Bob {
+    pub(crate) served: Served,
+    pub(crate) page: Page,
 }
 
 impl Bob {
-    async fn new(browser: &Browser, sponsor_too: bool) -> Bob {
+    pub(crate) async fn new(browser: &Browser, sponsor_too: bool) -> Bob {
+        Bob::with(browser, if sponsor_too { "alice" } else { "bob" }, |_| ()).await
+    }
+
+    /// Or in which somebody else has, where this is so besides.
+    async fn with(browser: &Browser, human: &str, so: impl FnOnce(&mut Installation)) -> Bob {
         let served = Served::new().await;
         let page = browser.page(served.origin()).await;
         let line = {
             let _authenticator = page.authenticator().await;
-            make(&page, &served, if sponsor_too { "alice" } else { "bob" }).await
+            make(&page, &served, human).await
         };
-        let human = if sponsor_too { "alice" } else { "bob" };
-        let installation = world::installation(served.world.folder.path());
+        let mut installation = world::installation(served.world.folder.path());
+        so(&mut installation);
         let served = enrolled(served, with(&installation, &[(human, &line)])).await;
         served.world.clock.advance(SignedDuration::from_hours(24));
         Bob { served, page }
@@ -77,11 +82,11 @@ impl Bob {
         number
     }
 
-    async fn signs(&self, act: &str) {
+    pub(crate) async fn signs(&self, act: &str) {
         self.page.signs(act).await;
     }
 
-    async fn said(&self, words: &str) {
+    pub(crate) async fn said(&self, words: &str) {
         self.page.said(words).await;
     }
 
@@ -227,6 +232,25 @@ async fn a_sponsor_sees_that_they_are_no_peer() {
     alice.signs("approve").await;
     alice.said("sponsor").await;
     assert!(alice.change(number).await.approvals.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_could_fill_several_seats_is_asked_which() {
+    let Some(browser) = Browser::start().await else { return };
+    let bob = Bob::with(&browser, "bob", seated).await;
+    bob.page.enters().await;
+    let number = bob.reads("billing").await;
+    let chosen = "document.querySelectorAll('form[data-act=approve] :checked').length";
+    assert_eq!(bob.page.evaluate(chosen).await, 0, "none is chosen for him");
+    bob.page.click("form[data-act=approve] button").await;
+    assert_eq!(bob.page.evaluate("document.getElementById('sign').open").await, false);
+    bob.page.click("form[data-act=approve] input[value=security]").await;
+    bob.signs("approve").await;
+    assert!(bob.page.text("#sign-said").await.contains("security"));
+    bob.said("is approved by bob").await;
+    let approvals = bob.change(number).await.approvals.clone();
+    assert!(approvals[0].contains("(security)"), "{approvals:?}");
+    assert_eq!(bob.page.troubles().await, [""; 0]);
 }
 
 #[tokio::test]

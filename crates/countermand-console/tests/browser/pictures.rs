@@ -19,6 +19,8 @@ fn name(path: &str) -> &str {
         "/changes/1" => "decision",
         "/changes/1/rows" => "rows",
         "/agents/bot" => "agent",
+        "/targets/prod" => "target",
+        "/policies/explain" => "explain",
         "/ledger/1" => "entry",
         path => &path[1..],
     }

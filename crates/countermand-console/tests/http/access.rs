@@ -39,7 +39,10 @@ fn addresses() -> Vec<(String, bool)> {
         let path = makes.iter().find_map(|makes| line.strip_prefix(makes))?;
         let path = path.split_once('"')?.0;
         Some((
-            path.replace("{number}", "1").replace("{agent}", "bot").replace("{entry}", "1"),
+            path.replace("{number}", "1")
+                .replace("{agent}", "bot")
+                .replace("{entry}", "1")
+                .replace("{target}", "prod"),
             open,
         ))
     });
@@ -49,7 +52,7 @@ fn addresses() -> Vec<(String, bool)> {
 #[test]
 fn every_address_is_in_the_table_and_says_who_may_call_it() {
     let addresses = addresses();
-    assert_eq!(addresses.len(), 35, "{addresses:?}");
+    assert_eq!(addresses.len(), 37, "{addresses:?}");
     let open: Vec<&str> =
         addresses.iter().filter(|(_, open)| *open).map(|(path, _)| path.as_str()).collect();
     assert_eq!(open, OPEN);

@@ -1,7 +1,11 @@
 //! A console that serves, and a client that says exactly what it is told to.
 
 use crate::world::World;
-use countermand_console::{Console, ConsoleConfig, ConsoleError, Finding, Links, Verdict};
+use countermand_console::{Console, ConsoleConfig, ConsoleError, Finding, Links, Tested, Verdict};
+use countermand_core::action::{Action, Object};
+use countermand_core::policy::CaseResult;
+use countermand_core::verb::postgres;
+use countermand_engine::Installation;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -55,6 +59,7 @@ impl Served {
             }
         };
         let console = console.with_doctor(Arc::new(findings));
+        let console = console.with_tests(Arc::new(tested)).with_reading(Arc::new(reading));
         let (port, links) = (console.address().port(), console.links());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(console.serve(stopped));
@@ -133,6 +138,43 @@ impl Served {
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
     }
+}
+
+/// Two groups must approve what destroys. Bob is in both, carol in one.
+pub(crate) fn seated(installation: &mut Installation) {
+    for (human, groups) in [("bob", &["dba", "security"][..]), ("carol", &["security"])] {
+        let human = installation.humans.get_mut(&human.parse().unwrap()).unwrap();
+        human.groups = groups.iter().map(|group| group.parse().unwrap()).collect();
+    }
+    let forbids = |group: &str| {
+        format!(
+            "@id(\"site/{group}\") @reason(\"{group} must approve what destroys\")
+             forbid (principal, action in Action::\"Destroy\", resource)
+             unless {{ context.evidence.approvals.groups.{group} >= 1 }};\n"
+        )
+    };
+    let both = ["dba", "security"].map(forbids).concat();
+    installation.policies.push(("seats.cedar".to_owned(), both));
+}
+
+/// How the cases of policies go in these tests: one of the site's is as wrong as it is hostile.
+fn tested() -> Result<Tested, String> {
+    let case = |name: &str, failure: Option<&str>| CaseResult {
+        name: name.to_owned(),
+        failure: failure.map(str::to_owned),
+    };
+    let wrong = case("a drop\u{202e} <b>waits</b>", Some("expected hold, it is allow"));
+    let files = [("floor", vec![case("a read flows", None)]), ("site.cases.json", vec![wrong])];
+    Ok(Tested {
+        policies: Vec::new(),
+        files: files.map(|(name, cases)| (name.to_owned(), cases)).into(),
+    })
+}
+
+/// What a text does, as the target in memory reads it, line by line.
+fn reading(text: &str) -> Vec<Action> {
+    let dropped = text.lines().filter_map(|line| line.strip_prefix("drop "));
+    dropped.map(|name| Action::new(postgres::DROP_SCHEMA, Object::new("schema", name))).collect()
 }
 
 /// What the doctor of these tests finds: what it quotes was written by somebody else.

@@ -10,9 +10,12 @@ mod login;
 mod memory;
 mod pages;
 mod passkeys;
+mod policies;
 mod schemathesis;
+mod seats;
 #[path = "../../../countermand-engine/tests/life/soft_passkey.rs"]
 mod soft_passkey;
+mod stop;
 mod tls;
 #[path = "../../../countermand/tests/tools/venv.rs"]
 mod venv;

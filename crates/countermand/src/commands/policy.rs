@@ -1,6 +1,6 @@
 //! `policy`: are the policies such that they may be in force, and do they say what they should.
 
-mod explain;
+pub(crate) mod explain;
 pub(crate) mod prove;
 
 use super::json;
@@ -8,6 +8,7 @@ use crate::cli::{Global, Policy as Arguments};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
+use countermand_console::Tested;
 use countermand_core::limits::Limits;
 use countermand_core::name::{AgentName, TargetName};
 use countermand_core::policy::{CaseResult, Policy, PolicyError, World, floor_cases, run_cases};
@@ -94,7 +95,18 @@ fn check(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-fn test(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Failure> {
+/// What `policy test` finds, for pages. It blocks.
+pub(crate) fn tested(file: &Path) -> Result<Tested, String> {
+    let found = || {
+        let config = Config::load(file)?;
+        let files = runs(&config, &load(&config)?)?;
+        Ok(Tested { policies: config.installation.policies, files })
+    };
+    found().map_err(|failure: Failure| failure.why)
+}
+
+/// The cases of the floor and of the site's files, with how each went.
+fn runs(config: &Config, policy: &Policy) -> Result<Vec<(String, Vec<CaseResult>)>, Failure> {
     let mut runs = vec![("floor".to_owned(), floor_cases().map_err(Failure::new)?)];
     if let Some(folder) = &config.policies {
         for (name, text) in case_files(folder)? {
@@ -103,6 +115,11 @@ fn test(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Failu
             runs.push((name, results));
         }
     }
+    Ok(runs)
+}
+
+fn test(global: &Global, config: &Config, policy: &Policy) -> Result<Exit, Failure> {
+    let runs = runs(config, policy)?;
     let failures = runs.iter().flat_map(|(_, results)| results);
     let failures = failures.filter(|result| result.failure.is_some()).count();
     if global.json {

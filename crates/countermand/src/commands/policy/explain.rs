@@ -5,6 +5,7 @@ use crate::client::{Client, unexpected};
 use crate::commands::json;
 use crate::exit::{Exit, Failure};
 use crate::show::{Page, Tone, escape};
+use countermand_core::action::Action;
 use countermand_core::policy::Decision;
 use countermand_core::request::ChangeNumber;
 use countermand_doors::postgres::interpret::{Settings, interpret};
@@ -42,9 +43,13 @@ fn what(arguments: &ExplainPolicy) -> Result<Explained, Failure> {
         "-" => std::io::read_to_string(std::io::stdin().lock())?,
         sql => sql.to_owned(),
     };
-    let statements = interpret(&sql, Settings::default()).statements;
-    let actions = statements.into_iter().flat_map(|statement| statement.actions).collect();
-    Ok(Explained::Request { agent: agent.clone(), target: target.clone(), actions })
+    Ok(Explained::Request { agent: agent.clone(), target: target.clone(), actions: actions(&sql) })
+}
+
+/// What this would do, as a server with its standard settings would read it.
+pub(crate) fn actions(sql: &str) -> Vec<Action> {
+    let statements = interpret(sql, Settings::default()).statements;
+    statements.into_iter().flat_map(|statement| statement.actions).collect()
 }
 
 fn draw(page: &mut Page, told: &Explanation) {
