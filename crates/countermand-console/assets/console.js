@@ -27,6 +27,13 @@ if (form) {
   });
 }
 
+// On a phone the sections are wider than the page: where one is, is seen.
+const section = document.querySelector(".top nav [aria-current]");
+if (section) {
+  const nav = section.closest("nav");
+  nav.scrollLeft = section.offsetLeft - nav.offsetLeft - (nav.clientWidth - section.offsetWidth) / 2;
+}
+
 // What moves is announced below. The page itself stays as it is until its reader asks for the new one.
 const events = document.body.dataset.events;
 if (events) {

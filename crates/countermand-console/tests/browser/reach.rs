@@ -3,6 +3,7 @@
 use crate::browser::Browser;
 use crate::client::Served;
 use crate::every_page::{filled, pages};
+use crate::page::PHONE;
 use std::time::Instant;
 
 #[tokio::test]
@@ -23,7 +24,7 @@ async fn what_is_held_appears_in_an_open_queue() {
 
 /// What can be reached with Tab, in the order in which it is read.
 const REACHABLE: &str = "[...document.querySelectorAll(
-        'a[href], button, input, select, summary, [tabindex=\"0\"]')]
+        'a[href], button, input, select, textarea, summary, [tabindex=\"0\"]')]
     .filter(it => !it.disabled && it.checkVisibility())";
 
 #[tokio::test]
@@ -44,6 +45,21 @@ async fn everything_can_be_reached_with_the_keyboard_in_the_order_in_which_it_is
         }
         let positive = "[...document.querySelectorAll('[tabindex]')].some(it => it.tabIndex > 0)";
         assert_eq!(page.evaluate(positive).await, false, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn on_a_phone_the_section_is_seen_in_which_one_is() {
+    let Some(browser) = Browser::start().await else { return };
+    let (_served, page) = filled(&browser).await;
+    page.as_wide_as(PHONE).await;
+    let seen = "(() => {
+        const box = document.querySelector('.top nav [aria-current]').getBoundingClientRect();
+        return box.left >= 0 && box.right <= window.innerWidth && window.scrollY === 0;
+    })()";
+    for path in ["/", "/targets/prod", "/policies/explain", "/ledger", "/status"] {
+        page.open(path).await;
+        assert_eq!(page.evaluate(seen).await, true, "{path}");
     }
 }
 
