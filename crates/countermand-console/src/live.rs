@@ -17,9 +17,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 use utoipa::IntoParams;
 
-/// What moves within this time is told together.
+/// What moves first is told at once; what moves within this time after it, together.
 const TOGETHER: Duration = Duration::from_millis(200);
 /// So often it is looked whether the session still is one.
 const LOOK: Duration = Duration::from_secs(5);
@@ -55,6 +56,8 @@ struct Listener {
     known: BTreeMap<ChangeNumber, u64>,
     moves: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
+    /// Before then nothing more is told.
+    next: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -91,7 +94,8 @@ pub(crate) async fn events(
         None => reader.engine().open_versions().map_err(unavailable)?,
     };
     let behind = wanted.seen.is_some_and(|seen| wanted.change.is_some() || seen != now);
-    let listener = Listener { reader, wanted, known, moves, stop: app.stop.clone(), _place: place };
+    let (stop, next) = (app.stop.clone(), Instant::now());
+    let listener = Listener { reader, wanted, known, moves, stop, next, _place: place };
     Ok(Sse::new(stream(listener, behind)).keep_alive(KeepAlive::new().interval(LOOK * 3)))
 }
 
@@ -133,7 +137,8 @@ impl Listener {
             if !moved || !self.reader.still_reads() {
                 return false;
             }
-            tokio::time::sleep(TOGETHER).await;
+            tokio::time::sleep_until(self.next).await;
+            self.next = Instant::now() + TOGETHER;
             self.moves.borrow_and_update();
             return true;
         }

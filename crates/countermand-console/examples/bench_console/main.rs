@@ -1,17 +1,25 @@
-//! How long the console takes to its first byte over 10,000 changes and 1,000,000 entries.
-//! `cargo xtask bench console [--json]`.
+//! How long the console takes to its first byte over 10,000 changes and 1,000,000 entries, and until
+//! it tells what is held to whoever has the queue open. `cargo xtask bench console [--json]`.
 //!
 //! Two changes are made as any are, and the store is filled with their like behind the gateway's
 //! back: what is measured is reading.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a measurement that fails has nothing to clean up")]
 
+#[path = "../../tests/browser/browser.rs"]
+mod browser;
 #[path = "../../tests/http/client.rs"]
 #[expect(dead_code, reason = "the tests over HTTP use the rest")]
 mod client;
+mod held;
 #[path = "../../../countermand-engine/tests/life/memory.rs"]
 mod memory;
+#[path = "../../tests/browser/page.rs"]
+#[expect(dead_code, reason = "the tests in a browser use the rest")]
+mod page;
 mod seed;
+#[path = "../../tests/browser/wire.rs"]
+mod wire;
 #[path = "../../../countermand-engine/tests/life/world.rs"]
 #[expect(dead_code, reason = "the engine's own tests use the rest")]
 mod world;
@@ -54,16 +62,27 @@ async fn main() {
         for _ in 0..ROUNDS {
             times.push(first_byte(&served, path, &cookie).await);
         }
-        times.sort();
-        let (median, worst) = (times[ROUNDS / 2], times[ROUNDS - 1]);
-        if json {
-            let row = serde_json::json!({
-                "path": path, "median_us": median.as_micros(), "worst_us": worst.as_micros(),
-            });
-            println!("{row}");
-        } else {
-            println!("{path:<40} median {median:>10.1?}   worst {worst:>10.1?}");
-        }
+        tell(json, path, times);
+    }
+    served.world.let_in_as("scout").await;
+    tell(json, "held until told over events", held::over_events(&served, &cookie).await);
+    if let Some(times) = held::in_a_browser(&served).await {
+        tell(json, "held until shown in a browser", times);
+    }
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    eprintln!("load of this machine: {}", load.trim());
+}
+
+fn tell(json: bool, what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    if json {
+        let row = serde_json::json!({
+            "path": what, "median_us": median.as_micros(), "worst_us": worst.as_micros(),
+        });
+        println!("{row}");
+    } else {
+        println!("{what:<40} median {median:>10.1?}   worst {worst:>10.1?}");
     }
 }
 
