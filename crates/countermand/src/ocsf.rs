@@ -1,12 +1,14 @@
 //! The ledger for a SIEM: each entry as an event of the Open Cybersecurity Schema Framework.
 //!
 //! An entry alone makes its event, whatever was exported before: the same entry gives the same bytes
-//! again. Texts that lie sealed beside it are not looked at; their digests are told.
+//! again. Texts that lie sealed beside it are not looked at; their digests are told, as of what people
+//! signed, whose words stand in it.
 
 pub(crate) mod place;
 #[cfg(test)]
 mod tests;
 
+use countermand_core::digest::Digest;
 use countermand_core::effect::Effect;
 use countermand_core::name::{AgentName, HumanName};
 use countermand_core::verb::Verb;
@@ -21,6 +23,14 @@ use std::str::FromStr;
 /// The version of the schema that events are written in: <https://schema.ocsf.io/1.3.0/>.
 const SCHEMA: &str = "1.3.0";
 const PRODUCT: &str = "Countermand";
+/// What stands in entries where the gateway did it by itself.
+const GATEWAY: [&str; 2] = ["restore", "lost key"];
+const RESTORED: &str = "the gateway was restored";
+/// What stands behind the name of a human who logged in to the console.
+const IN_THE_CONSOLE: &str = " in the console, ";
+/// What of an entry's body is told by its digest: whoever signed wrote their reasons there, and how
+/// configurations differ.
+const SIGNED: [&str; 2] = ["statement", "signature"];
 
 /// Where an export stands: the next event is part `part` of entry `entry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,11 +77,18 @@ pub(crate) fn events(leaf: &Leaf, ledger: &str) -> Result<Vec<String>, UnknownKi
     let flowed = body.get("flowed").and_then(Value::as_array).filter(|_| kind == Kind::FlowBatch);
     let told = match flowed {
         Some(items) if !items.is_empty() => items.iter().map(of_flowed).collect(),
-        _ => vec![Told::of(kind, place::of(kind), body, leaf.index())],
+        _ => vec![Told::of(kind, place_of(kind, body), body, leaf.index())],
     };
     let parts = told.len() as u64;
     let event = |(part, told)| event(leaf, ledger, told, part, parts);
     Ok((0..parts).zip(told).map(event).map(|event| ascii(&event)).collect())
+}
+
+fn place_of(kind: Kind, body: &Map<String, Value>) -> Place {
+    match kind {
+        Kind::FlowIntent => place::intended(effect(body), body.contains_key("observed")),
+        _ => place::of(kind),
+    }
 }
 
 /// What an event tells, before it stands in its class.
@@ -95,9 +112,11 @@ impl<'a> Told<'a> {
             Class::EntityManagement => told.entity(),
             Class::DetectionFinding => told.finding(),
             Class::ApplicationLifecycle => {
-                let version = word(body, "version").unwrap_or(env!("CARGO_PKG_VERSION"));
-                told.put("app", product(version));
-                told.human_if_known();
+                let mut app = product();
+                if let Some(version) = word(body, "version") {
+                    app["version"] = json!(version);
+                }
+                told.put("app", app);
             }
         }
         told
@@ -122,7 +141,7 @@ impl<'a> Told<'a> {
         self.put("actor", actor(self.body).unwrap_or_else(|| json!({ "app_name": PRODUCT })));
         self.put("src_endpoint", json!({ "svc_name": "countermand" }));
         let mut resources = Vec::new();
-        if let Some(target) = request(self.body).get("target").and_then(Value::as_str) {
+        if let Some(target) = target(self.body) {
             resources.push(json!({ "type": "target", "name": target }));
         }
         if let Some(change) = number(self.body, "change") {
@@ -154,8 +173,7 @@ impl<'a> Told<'a> {
     fn account(&mut self) {
         self.put("user", agent(word(self.body, "agent").unwrap_or("unknown")));
         // The agent is what is changed, and never who changes it.
-        let who = signer(self.body).or_else(|| word(self.body, "by").map(str::to_owned));
-        let who = who.map_or_else(|| json!({ "app_name": PRODUCT }), |who| of_person(&who));
+        let who = human(self.body).unwrap_or_else(|| json!({ "app_name": PRODUCT }));
         self.put("actor", who);
     }
 
@@ -176,10 +194,10 @@ impl<'a> Told<'a> {
                 ("configuration", number.or_else(digest))
             }
         };
-        let mut entity = json!({ "type": of, "name": of });
-        if let Some(uid) = uid {
-            entity["uid"] = json!(uid);
-        }
+        let entity = match uid {
+            Some(uid) => json!({ "type": of, "uid": uid }),
+            None => json!({ "type": of, "name": of }),
+        };
         self.put("entity", entity);
         self.human_if_known();
     }
@@ -193,26 +211,12 @@ impl<'a> Told<'a> {
                 format!("in doubt: change {change}"),
                 format!("nobody knows whether change {change} was committed"),
             ),
-            Kind::ChangeRestoreInDoubt => (
-                format!("restore in doubt: change {change}"),
-                format!("nobody knows whether change {change} was taken back"),
-            ),
-            Kind::ChangeWatchFailed => (
-                format!("watch failed: change {change}"),
-                format!("the target is not as it should be after change {change}"),
-            ),
-            Kind::TargetBackupStale | Kind::TargetBackupFresh => (
+            _ => (
                 format!("backup too old: {target}"),
                 format!("the newest of {target}'s own backups is too old"),
             ),
-            _ => {
-                let agent = word(self.body, "agent").unwrap_or("unknown");
-                (format!("circuit: {agent} in {target}"), format!("{agent} was refused too often"))
-            }
         };
         self.put("finding_info", json!({ "uid": uid, "title": title }));
-        self.put("is_alert", json!(self.place.activity == place::Activity::Create));
-        self.human_if_known();
     }
 }
 
@@ -231,7 +235,8 @@ fn of_flowed(item: &Value) -> Told<'_> {
     } else if body.get("refused").and_then(Value::as_bool) == Some(true) {
         place::refused(effect)
     } else {
-        place::flowed(effect, body.get("ok").and_then(Value::as_bool) != Some(false))
+        let ok = body.get("ok").and_then(Value::as_bool) != Some(false);
+        place::flowed(effect, body.contains_key("observed"), ok)
     };
     Told::of(Kind::FlowBatch, place, body, 0)
 }
@@ -248,7 +253,7 @@ fn event(leaf: &Leaf, ledger: &str, told: Told<'_>, part: u64, parts: u64) -> Va
         false => Position { entry: leaf.index(), part: part + 1 },
     };
     let mut metadata = json!({
-        "version": SCHEMA, "product": product(env!("CARGO_PKG_VERSION")), "uid": uid,
+        "version": SCHEMA, "product": product(), "uid": uid,
         "sequence": leaf.index(), "event_code": kind.name(), "log_name": "ledger",
         "log_provider": ledger, "original_time": leaf.at().to_string(),
     });
@@ -267,13 +272,26 @@ fn event(leaf: &Leaf, ledger: &str, told: Told<'_>, part: u64, parts: u64) -> Va
         "time": leaf.at().as_millisecond(), "message": kind.name(), "metadata": metadata,
         "unmapped": {
             "ledger": { "entry": leaf.index(), "hash": hash, "part": part, "parts": parts, "next": next.to_string() },
-            "body": body, "texts": leaf.texts().iter().map(|(name, digest)| (name.clone(), json!(digest.to_string()))).collect::<Map<_, _>>(),
+            "body": unsigned(body), "texts": leaf.texts().iter().map(|(name, digest)| (name.clone(), json!(digest.to_string()))).collect::<Map<_, _>>(),
         },
     });
     if let Some(members) = event.as_object_mut() {
         members.extend(attributes);
     }
     event
+}
+
+/// A body without what was signed: of that its digest is told.
+fn unsigned(body: &Map<String, Value>) -> Map<String, Value> {
+    let told = |(name, value): (&String, &Value)| {
+        let text = value.as_str().filter(|_| SIGNED.contains(&name.as_str()));
+        let digest = |text: &str| json!(Digest::of_bytes(text.as_bytes()).to_string());
+        match text {
+            Some(text) => (format!("{name}_sha256"), digest(text)),
+            None => (name.clone(), value.clone()),
+        }
+    };
+    body.iter().map(told).collect()
 }
 
 /// `status_id` with its caption: of a finding it says where that stands.
@@ -290,8 +308,13 @@ fn status_of(class: Class, activity: u64, status: Status) -> (u64, &'static str)
 /// What belongs together: all of a change, a write and its end, a session.
 fn correlation(kind: Kind, body: &Map<String, Value>, index: u64) -> Option<String> {
     let numbered = |name: &str| number(body, name).map(|n| format!("{name} {n}"));
-    if kind == Kind::FlowIntent {
-        return Some(format!("write {index}"));
+    match kind {
+        Kind::FlowIntent => return Some(format!("write {index}")),
+        Kind::TakeBackIntended => return Some(format!("take back {index}")),
+        Kind::TakeBackDone | Kind::TakeBackFailed => {
+            return number(body, "wish").map(|wish| format!("take back {wish}"));
+        }
+        _ => {}
     }
     let session = || word(body, "session").map(|session| format!("session {session}"));
     ["change", "configuration", "standing"].iter().find_map(|name| numbered(name)).or_else(session)
@@ -326,12 +349,31 @@ fn human(body: &Map<String, Value>) -> Option<Value> {
 
 /// Whoever signed what the entry tells.
 fn signer(body: &Map<String, Value>) -> Option<String> {
-    let statement: Value = serde_json::from_str(word(body, "statement")?).ok()?;
-    Some(statement.get("signer")?.as_str()?.to_owned())
+    Some(statement(body)?.get("signer")?.as_str()?.to_owned())
 }
 
+fn statement(body: &Map<String, Value>) -> Option<Value> {
+    serde_json::from_str(word(body, "statement")?).ok()
+}
+
+/// The target that an entry tells of, or that whoever signed it named.
+fn target(body: &Map<String, Value>) -> Option<String> {
+    if let Some(target) = word(request(body), "target") {
+        return Some(target.to_owned());
+    }
+    Some(statement(body)?.get("subject")?.get("target")?.as_str()?.to_owned())
+}
+
+/// Who is named where nobody signed: the gateway itself, an agent, a human in the console, or what the
+/// socket knew, which is more than a name.
 fn of_person(who: &str) -> Value {
-    // What the socket knows of somebody is more than a name.
+    if GATEWAY.contains(&who) || who.starts_with(RESTORED) {
+        return json!({ "app_name": PRODUCT });
+    }
+    if let Some(name) = who.strip_prefix("agent ") {
+        return json!({ "user": agent(name) });
+    }
+    let who = who.split_once(IN_THE_CONSOLE).map_or(who, |(who, _)| who);
     let (of, id) = if HumanName::new(who).is_ok() { ("User", 1) } else { ("Unknown", 0) };
     json!({ "user": { "name": who, "type": of, "type_id": id } })
 }
@@ -369,8 +411,9 @@ fn effect(body: &Map<String, Value>) -> Option<Effect> {
     effects.filter(|effects| !effects.is_empty()).map(Effect::worst)
 }
 
-fn product(version: &str) -> Value {
-    json!({ "name": PRODUCT, "vendor_name": PRODUCT, "version": version })
+/// No version: another one exports the same entry as the same bytes.
+fn product() -> Value {
+    json!({ "name": PRODUCT, "vendor_name": PRODUCT })
 }
 
 fn word<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

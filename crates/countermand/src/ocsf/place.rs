@@ -58,8 +58,10 @@ pub(crate) enum Activity {
     Logon,
     Other(&'static str),
     Read,
+    Resume,
     Start,
     Stop,
+    Suspend,
     Update,
 }
 
@@ -67,6 +69,7 @@ impl Activity {
     /// `activity_id` and `activity_name`. What a class has no number for is 99, as the schema asks.
     pub(crate) fn of(self, class: Class) -> (u64, &'static str) {
         let crud = matches!(class, Class::ApiActivity | Class::EntityManagement);
+        let entity = class == Class::EntityManagement;
         let finding = class == Class::DetectionFinding;
         match self {
             Activity::Create => (1, "Create"),
@@ -77,6 +80,8 @@ impl Activity {
             Activity::Close if finding => (3, "Close"),
             Activity::Disable if class == Class::AccountChange => (5, "Disable"),
             Activity::Logon if class == Class::Authentication => (1, "Logon"),
+            Activity::Suspend if entity => (12, "Suspend"),
+            Activity::Resume if entity => (13, "Resume"),
             Activity::Start if class == Class::ApplicationLifecycle => (3, "Start"),
             Activity::Stop if class == Class::ApplicationLifecycle => (4, "Stop"),
             Activity::Other(name) => (99, name),
@@ -86,8 +91,10 @@ impl Activity {
             Activity::Close => (99, "Close"),
             Activity::Disable => (99, "Disable"),
             Activity::Logon => (99, "Logon"),
+            Activity::Resume => (99, "Resume"),
             Activity::Start => (99, "Start"),
             Activity::Stop => (99, "Stop"),
+            Activity::Suspend => (99, "Suspend"),
         }
     }
 }
@@ -135,10 +142,12 @@ fn at(class: Class, activity: Activity, severity: Severity, status: Status) -> P
     Place { class, activity, severity, status }
 }
 
-/// Where entries of this kind stand. Of [`Kind::FlowBatch`] each part has a place of its own:
-/// [`flowed`], [`refused`], [`ended`], [`CIRCUIT`]; this is what is left if it has none.
+/// Where entries of this kind stand. Of [`Kind::FlowIntent`] and of each part of [`Kind::FlowBatch`]
+/// their content decides: [`intended`], [`flowed`], [`refused`], [`ended`], [`CIRCUIT`].
 pub(crate) fn of(kind: Kind) -> Place {
-    use Activity::{Close, Create, Delete, Disable, Logon, Other, Read, Start, Stop, Update};
+    use Activity::{
+        Close, Create, Delete, Disable, Logon, Other, Read, Resume, Start, Stop, Suspend, Update,
+    };
     use Class::{
         AccountChange, ApiActivity, ApplicationLifecycle, Authentication, DetectionFinding,
         EntityManagement,
@@ -153,7 +162,7 @@ pub(crate) fn of(kind: Kind) -> Place {
         Kind::SessionOpened => at(Authentication, Logon, Informational, Success),
         Kind::SessionRefused => at(Authentication, Logon, High, Failure),
         Kind::FlowBatch => at(ApiActivity, Read, Informational, Unknown),
-        Kind::FlowIntent => at(ApiActivity, Update, Informational, Unknown),
+        Kind::FlowIntent => intended(None, false),
         Kind::ChangeHeld => at(ApiActivity, Create, Medium, Success),
         Kind::ChangeTrialTaken => at(ApiActivity, Update, Informational, Success),
         Kind::ChangeTrialFailed => at(ApiActivity, Update, Low, Failure),
@@ -177,13 +186,13 @@ pub(crate) fn of(kind: Kind) -> Place {
         Kind::ChangeRestoreFailed => at(ApiActivity, Update, High, Failure),
         Kind::ChangeRestoreBegun => at(ApiActivity, Update, Medium, Unknown),
         Kind::ChangeStandingEnded => at(ApiActivity, Update, Low, Success),
-        Kind::ChangeRestoreInDoubt => at(DetectionFinding, Create, Critical, Unknown),
+        Kind::ChangeRestoreInDoubt => at(ApiActivity, Update, Critical, Unknown),
         Kind::ChangeForbidden => at(ApiActivity, Create, Medium, Failure),
         Kind::ChangeAdopted => at(ApiActivity, Update, Medium, Success),
         Kind::ChangeWatchNotReady => at(ApiActivity, Update, Low, Failure),
         Kind::ChangeWatchBegun => at(ApiActivity, Update, Informational, Success),
         Kind::ChangeWatchPassed => at(ApiActivity, Update, Informational, Success),
-        Kind::ChangeWatchFailed => at(DetectionFinding, Create, High, Unknown),
+        Kind::ChangeWatchFailed => at(ApiActivity, Update, High, Failure),
         Kind::ChangeWatchUnfinished => at(ApiActivity, Update, Low, Failure),
         Kind::TakeBackIntended => at(ApiActivity, Update, Medium, Unknown),
         Kind::TakeBackDone => at(ApiActivity, Update, High, Success),
@@ -191,8 +200,8 @@ pub(crate) fn of(kind: Kind) -> Place {
         Kind::AgentAdded => at(AccountChange, Create, Medium, Success),
         Kind::AgentRevoked => at(AccountChange, Disable, Medium, Success),
         Kind::AgentProbation => at(AccountChange, Other("Probation"), Low, Success),
-        Kind::FreezeOn => at(EntityManagement, Update, High, Success),
-        Kind::FreezeOff => at(EntityManagement, Update, High, Success),
+        Kind::FreezeOn => at(EntityManagement, Suspend, High, Success),
+        Kind::FreezeOff => at(EntityManagement, Resume, High, Success),
         Kind::StandingApproved => at(EntityManagement, Create, Medium, Success),
         Kind::StandingEnded => at(EntityManagement, Delete, Low, Success),
         Kind::ConfigProposed => at(EntityManagement, Create, Medium, Success),
@@ -208,10 +217,27 @@ pub(crate) fn of(kind: Kind) -> Place {
     }
 }
 
-/// Something that flowed, by the worst that it does.
-pub(crate) fn flowed(effect: Option<Effect>, ok: bool) -> Place {
+/// A write that is about to flow, by the worst that it names; `observed`: though it would have been held,
+/// were its target not observed.
+pub(crate) fn intended(effect: Option<Effect>, observed: bool) -> Place {
+    at(Class::ApiActivity, by_effect(effect), that_flows(effect, observed), Status::Unknown)
+}
+
+/// Something that flowed.
+pub(crate) fn flowed(effect: Option<Effect>, observed: bool, ok: bool) -> Place {
     let status = if ok { Status::Success } else { Status::Failure };
-    at(Class::ApiActivity, by_effect(effect), Severity::Informational, status)
+    at(Class::ApiActivity, by_effect(effect), that_flows(effect, observed), status)
+}
+
+/// What destroys, or is not understood, flows where it is allowed: in what is disposable, say.
+fn that_flows(effect: Option<Effect>, observed: bool) -> Severity {
+    match effect {
+        _ if observed => Severity::High,
+        Some(Effect::Read | Effect::Write) => Severity::Informational,
+        Some(Effect::Destroy | Effect::Grant | Effect::Network | Effect::Opaque) | None => {
+            Severity::Medium
+        }
+    }
 }
 
 /// Something that was refused. Production has seen nothing of it.
@@ -231,10 +257,10 @@ pub(crate) fn ended(ok: Option<bool>) -> Place {
 
 /// An agent's circuit has opened: it was refused too often.
 pub(crate) const CIRCUIT: Place = Place {
-    class: Class::DetectionFinding,
-    activity: Activity::Create,
+    class: Class::ApiActivity,
+    activity: Activity::Other("Circuit Opened"),
     severity: Severity::Medium,
-    status: Status::Unknown,
+    status: Status::Success,
 };
 
 fn by_effect(effect: Option<Effect>) -> Activity {

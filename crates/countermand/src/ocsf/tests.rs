@@ -15,7 +15,7 @@ const CLASSES: [Demands; 6] = [
     // events/iam/authentication.json; at least one of service and dst_endpoint
     (3002, &["user"], &[1, 2, 3, 4, 5], &["service", "dst_endpoint"]),
     // events/iam/entity_management.json
-    (3004, &["entity"], &[1, 2, 3, 4], &["entity"]),
+    (3004, &["entity"], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13], &["entity"]),
     // events/application/application_lifecycle.json
     (6002, &["app"], &[1, 2, 3, 4], &["app"]),
     // events/application/api_activity.json
@@ -24,6 +24,9 @@ const CLASSES: [Demands; 6] = [
 /// `required` in every class: <https://schema.ocsf.io/1.3.0/classes/base_event>.
 const EVERY: [&str; 7] =
     ["activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"];
+/// What a class has only by a profile, or a later version. We declare no profile:
+/// <https://schema.ocsf.io/1.3.0/profiles/host> brings `actor`, 1.4.0 brought `is_alert`.
+const FOREIGN: [(u64, &[&str]); 2] = [(2004, &["actor", "is_alert"]), (6002, &["actor"])];
 /// Objects, with those attributes of which the schema requires all, and those of which at least one.
 /// <https://schema.ocsf.io/1.3.0/objects/actor> and so on.
 const OBJECTS: [(&str, &[&str], &[&str]); 8] = [
@@ -70,6 +73,9 @@ fn holds(event: &Value) {
         CLASSES.iter().find(|(uid, ..)| *uid == class).unwrap_or_else(|| panic!("{event}"));
     assert!(required.iter().all(|name| has(event, name)), "{event}");
     assert!(any.iter().any(|name| has(event, name)), "{event}");
+    let foreign = FOREIGN.iter().filter(|(uid, _)| *uid == class).flat_map(|(_, names)| *names);
+    assert!(foreign.into_iter().all(|name| !has(event, name)), "{event}");
+    assert_eq!(event["metadata"]["version"], "1.3.0");
     let activity = event["activity_id"].as_u64().unwrap();
     assert!(activity == 99 || activities.contains(&activity), "{event}");
     assert_eq!(event["type_uid"], class * 100 + activity);
@@ -122,13 +128,18 @@ fn the_page_shows_the_table() {
         let (severity, number) = (severity.name(), severity as u64);
         format!("| {name} | {class} {uid} | {id} {activity} | {number} {severity} |\n")
     };
-    let named = Kind::ALL.iter().filter(|kind| **kind != Kind::FlowBatch);
+    let by_content = [Kind::FlowBatch, Kind::FlowIntent];
+    let named = Kind::ALL.iter().filter(|kind| !by_content.contains(kind));
     let mut rows: Vec<String> =
         named.map(|kind| row(&format!("`{}`", kind.name()), place::of(*kind))).collect();
     for effect in Effect::ALL {
         let name = |what: &str| format!("`flow.batch`: {what}, {effect}");
-        rows.push(row(&name("flowed"), place::flowed(Some(effect), true)));
+        rows.push(row(&name("flowed"), place::flowed(Some(effect), false, true)));
+        rows.push(row(&name("observed"), place::flowed(Some(effect), true, true)));
         rows.push(row(&name("refused"), place::refused(Some(effect))));
+        let intent = |what: &str| format!("`flow.intent`{what}: {effect}");
+        rows.push(row(&intent(""), place::intended(Some(effect), false)));
+        rows.push(row(&intent(", observed"), place::intended(Some(effect), true)));
     }
     rows.push(row("`flow.batch`: how a write ended", place::ended(Some(true))));
     rows.push(row("`flow.batch`: nobody knows how it ended", place::ended(None)));
@@ -167,8 +178,10 @@ fn what_flowed_is_an_event_for_each_thing() {
     );
     let of =
         |name: &str| events.iter().map(|event| event[name].as_u64().unwrap()).collect::<Vec<_>>();
-    assert_eq!(of("type_uid"), [600_302, 600_304, 600_303, 600_399, 600_399, 200_401, 600_399]);
+    assert_eq!(of("type_uid"), [600_302, 600_304, 600_303, 600_399, 600_399, 600_399, 600_399]);
     assert_eq!(of("status_id")[..6], [1, 2, 2, 1, 0, 1]);
+    assert_eq!(events[5]["activity_name"], "Circuit Opened");
+    assert_eq!(events[5]["actor"]["user"]["name"], "bot");
     assert_eq!(events[1]["api"]["operation"], "postgres:DropTable,postgres:Select");
     assert_eq!(events[0]["actor"]["user"]["name"], "bot");
     assert_eq!(events[3]["metadata"]["correlation_uid"], "write 40");
@@ -215,6 +228,90 @@ fn who_did_it_is_whoever_signed_asked_or_nobody() {
     let own = json!({ "change": 8, "event": { "request": { "agent": "human:alice" } } });
     let event = one("change.held", own);
     assert!(event["actor"]["user"]["name"].is_string());
+}
+
+/// A DROP that flows since its target is observed is no everyday write.
+#[test]
+fn an_intent_is_placed_by_what_it_does() {
+    let intent = |verb: &str, observed: bool| {
+        let mut body = json!({
+            "agent": "bot", "sponsor": "alice", "session": "s1", "target": "shop", "verbs": [verb],
+            "written": {},
+        });
+        if observed {
+            body["observed"] = json!({ "would": "held", "policies": ["floor/hard-stop"] });
+        }
+        let event = one("flow.intent", body);
+        (event["type_uid"].as_u64().unwrap(), event["severity"].as_str().unwrap().to_owned())
+    };
+    for (verb, observed, uid, severity) in [
+        ("postgres:Insert", false, 600_303, "Informational"),
+        ("postgres:Insert", true, 600_303, "High"),
+        ("postgres:DropTable", false, 600_304, "Medium"),
+        ("postgres:DropTable", true, 600_304, "High"),
+        ("postgres:Unheard", false, 600_399, "Medium"),
+    ] {
+        assert_eq!(intent(verb, observed), (uid, severity.to_owned()), "{verb} {observed}");
+    }
+}
+
+/// Whoever signed gave their reasons in it: told is a digest, by which it is held against the ledger.
+#[test]
+fn what_people_signed_is_told_by_its_digest() {
+    let subject = json!({ "agent": "bot", "target": "shop", "reason": "carol said so" });
+    let statement =
+        json!({ "act": "take_back", "subject": subject, "signer": "bob", "nonce": "n" })
+            .to_string();
+    let body = json!({ "statement": statement, "signature": "-----BEGIN", "writes": [40] });
+    let event = one("take_back.intended", body);
+    assert!(!event.to_string().contains("carol said so"), "{event}");
+    assert_eq!(
+        event["unmapped"]["body"],
+        json!({
+            "statement_sha256": Digest::of_bytes(statement.as_bytes()).to_string(),
+            "signature_sha256": Digest::of_bytes(b"-----BEGIN").to_string(),
+            "writes": [40],
+        })
+    );
+    assert_eq!(event["actor"]["user"]["name"], "bob");
+    assert_eq!(event["resources"][0], json!({ "type": "target", "name": "shop" }));
+    assert_eq!(event["metadata"]["correlation_uid"], "take back 41");
+    let done = one("take_back.done", json!({ "wish": 41, "by": "bob", "rows": {}, "equal": true }));
+    assert_eq!(done["metadata"]["correlation_uid"], "take back 41");
+}
+
+#[test]
+fn whoever_needed_no_signature_is_told_as_far_as_it_is_known() {
+    let gateway = json!({ "app_name": "Countermand" });
+    for by in ["restore", "lost key", "the gateway was restored from a copy of 2026-01-01"] {
+        let frozen = one("freeze.on", json!({ "scope": "everything", "by": by }));
+        assert_eq!(frozen["actor"], gateway, "{by}");
+        let revoked = one("agent.revoked", json!({ "agent": "bot", "by": by }));
+        assert_eq!(revoked["actor"], gateway, "{by}");
+    }
+    let withdrawn = |by: &str| {
+        let event = one("change.withdrawn", json!({ "change": 7, "event": { "by": by } }));
+        let user = &event["actor"]["user"];
+        (user["name"].as_str().unwrap().to_owned(), user["type_id"].as_u64().unwrap())
+    };
+    assert_eq!(withdrawn("agent bot"), ("bot".to_owned(), 99));
+    assert_eq!(withdrawn("alice in the console, by passkey K"), ("alice".to_owned(), 1));
+    assert_eq!(withdrawn("uid 0, pid 7"), ("uid 0, pid 7".to_owned(), 0));
+}
+
+/// It has a uid, and what closes it has the same one; everything else is told once.
+#[test]
+fn each_finding_can_be_closed() {
+    let uid = |kind: &str| {
+        let event = one(kind, json!({ "change": 7, "target": "shop", "event": {} }));
+        assert_eq!(event["class_uid"], 2004);
+        event["finding_info"]["uid"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(uid("change.in_doubt"), uid("change.resolved"));
+    assert_eq!(uid("target.backup_stale"), uid("target.backup_fresh"));
+    let findings =
+        Kind::ALL.iter().filter(|kind| place::of(**kind).class == Class::DetectionFinding);
+    assert_eq!(findings.count(), 4);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::ocsf::{self, Position};
 use countermand_ledger::checkpoint::{Checkpoint, VerifyingKey};
 use countermand_ledger::leaf::Leaf;
 use countermand_ledger::segment::{self, SEGMENT_LEAVES};
+use countermand_ledger::tree::Tree;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,29 +28,60 @@ pub(super) fn run(global: &Global, arguments: Export) -> Result<Exit, Failure> {
         ledger.push(Config::load(&config::find(global.config.as_deref()))?.installation.ledger);
     }
     let mut output = BufWriter::new(std::io::stdout().lock());
-    let (mut next, mut failures) = (from, 0);
+    let (mut reading, mut failures) = (Reading::from(from), 0);
     loop {
-        match export(&ledger, &mut next, &mut output) {
-            Ok(true) => failures = 0,
-            Ok(false) => return Ok(Exit::Done),
+        match checkpoint(ledger.first().map_or(Path::new("."), PathBuf::as_path)) {
+            Ok(checkpoint) => {
+                failures = 0;
+                if !export(&ledger, &checkpoint, &mut reading, &mut output)? || !follow {
+                    return Ok(Exit::Done);
+                }
+            }
             Err(_) if follow && failures < PATIENCE => failures += 1,
             Err(failure) => return Err(failure),
-        }
-        if !follow {
-            return Ok(Exit::Done);
         }
         std::thread::sleep(LOOK);
     }
 }
 
-/// Writes the events from `next` on that the newest checkpoint covers, and moves `next` past each entry
-/// that was written. Says whether somebody reads them.
+/// How far the ledger is read.
+struct Reading {
+    /// What comes next.
+    next: Position,
+    /// All that was read, where that was from the beginning.
+    tree: Option<Tree>,
+}
+
+impl Reading {
+    fn from(next: Position) -> Reading {
+        let all = next == Position { entry: 0, part: 0 };
+        Reading { next, tree: all.then(Tree::new) }
+    }
+
+    /// Whether what was read is what the checkpoint was signed over. Of what was not read from the
+    /// beginning nobody can say.
+    fn is_what_was_signed(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        match &self.tree {
+            Some(tree) if tree.root() != checkpoint.root => Err(Failure::new(format!(
+                "the first {} entries are not those that the checkpoint was signed over: some were \
+                 altered, and so are events that were written just now; `countermand ledger verify` \
+                 says more",
+                checkpoint.size
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes the events that come next and that the checkpoint covers, and moves past each entry that was
+/// written. Says whether somebody reads them.
 fn export(
     folders: &[PathBuf],
-    next: &mut Position,
+    checkpoint: &Checkpoint,
+    reading: &mut Reading,
     output: &mut impl Write,
 ) -> Result<bool, Failure> {
-    let checkpoint = checkpoint(folders.first().map_or(Path::new("."), PathBuf::as_path))?;
+    let Reading { next, tree } = reading;
     if next.entry > checkpoint.size {
         let size = checkpoint.size;
         return Err(Failure::usage(format!(
@@ -71,34 +103,43 @@ fn export(
         }
         for index in next.entry..end {
             let line = lines[usize::try_from(index - first).unwrap_or(usize::MAX)];
-            if !write_entry(line, index, &checkpoint.origin, *next, output)? {
+            let leaf = entry(line, index)?;
+            if !write_entry(&leaf, &checkpoint.origin, *next, output)? {
                 return Ok(false);
+            }
+            if let Some(tree) = tree {
+                tree.append(leaf.hash());
             }
             *next = Position { entry: index + 1, part: 0 };
         }
     }
     match output.flush() {
-        Ok(()) => Ok(true),
+        Ok(()) => reading.is_what_was_signed(checkpoint).map(|()| true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Writes the events of an entry from `from` on. Says whether somebody reads them.
-fn write_entry(
-    line: &[u8],
-    index: u64,
-    ledger: &str,
-    from: Position,
-    output: &mut impl Write,
-) -> Result<bool, Failure> {
+/// The entry of a line, which is the one that has to stand there.
+fn entry(line: &[u8], index: u64) -> Result<Leaf, Failure> {
     let leaf = Leaf::parse(line)
         .map_err(|error| Failure::new(format!("entry {index} was altered: {error}")))?;
     if leaf.index() != index {
         let found = leaf.index();
         return Err(Failure::new(format!("in the place of entry {index} stands entry {found}")));
     }
-    let events = ocsf::events(&leaf, ledger).map_err(Failure::new)?;
+    Ok(leaf)
+}
+
+/// Writes the events of an entry from `from` on. Says whether somebody reads them.
+fn write_entry(
+    leaf: &Leaf,
+    ledger: &str,
+    from: Position,
+    output: &mut impl Write,
+) -> Result<bool, Failure> {
+    let index = leaf.index();
+    let events = ocsf::events(leaf, ledger).map_err(Failure::new)?;
     let skip =
         if from.entry == index { usize::try_from(from.part).unwrap_or(usize::MAX) } else { 0 };
     if skip >= events.len() {

@@ -34,10 +34,14 @@ fn ledger(folder: &Path, count: u64, covered: u64) {
     std::fs::write(folder.join("checkpoint"), note).unwrap();
 }
 
+fn more(folders: &[PathBuf], reading: &mut Reading, to: &mut Vec<u8>) -> Result<bool, Failure> {
+    export(folders, &checkpoint(&folders[0])?, reading, to)
+}
+
 fn exported(folders: &[PathBuf], from: &str) -> Result<String, String> {
     let mut output = Vec::new();
-    let mut next: Position = from.parse().unwrap();
-    let done = export(folders, &mut next, &mut output).map_err(|failure| failure.why)?;
+    let mut reading = Reading::from(from.parse().unwrap());
+    let done = more(folders, &mut reading, &mut output).map_err(|failure| failure.why)?;
     assert!(done);
     Ok(String::from_utf8(output).unwrap())
 }
@@ -75,16 +79,16 @@ fn an_export_goes_on_where_it_was_cut_without_gap_or_double() {
 fn what_was_read_already_is_not_written_again_as_more_is_covered() {
     let folder = tempfile::tempdir().unwrap();
     let here = [folder.path().to_owned()];
-    let mut next = Position { entry: 0, part: 0 };
+    let mut reading = Reading::from(Position { entry: 0, part: 0 });
     let mut output = Vec::new();
     ledger(folder.path(), 4, 2);
-    assert!(export(&here, &mut next, &mut output).unwrap());
-    assert!(export(&here, &mut next, &mut output).unwrap());
+    assert!(more(&here, &mut reading, &mut output).unwrap());
+    assert!(more(&here, &mut reading, &mut output).unwrap());
     ledger(folder.path(), 4, 4);
     std::fs::remove_file(folder.path().join("ledger.pub")).unwrap();
-    assert!(export(&here, &mut next, &mut output).is_err(), "while it is replaced");
+    assert!(more(&here, &mut reading, &mut output).is_err(), "while it is replaced");
     ledger(folder.path(), 4, 4);
-    assert!(export(&here, &mut next, &mut output).unwrap());
+    assert!(more(&here, &mut reading, &mut output).unwrap());
     assert_eq!(String::from_utf8(output).unwrap(), exported(&here, "0").unwrap());
 }
 
@@ -123,4 +127,42 @@ fn what_was_cut_or_exchanged_is_not_exported() {
     assert!(exported(&here, "0").unwrap_err().contains("in the place of entry 1 stands entry 2"));
     std::fs::write(&file, text.replace("everything", "every\\u0074hing")).unwrap();
     assert!(exported(&here, "0").unwrap_err().contains("entry 1 was altered"));
+}
+
+/// A line that is one, with another content: nothing shows it but the root, and that only to whoever
+/// read all from the beginning.
+#[test]
+fn an_entry_that_says_something_else_is_found_where_all_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    ledger(folder.path(), 4, 4);
+    let here = [folder.path().to_owned()];
+    let file = folder.path().join(segment::file_name(0));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("everything", "agent bot", 1)).unwrap();
+    let why = exported(&here, "0").unwrap_err();
+    assert!(why.contains("not those that the checkpoint was signed over"), "{why}");
+    assert!(exported(&here, "1").is_ok(), "which nobody promises");
+    std::fs::write(&file, text).unwrap();
+    assert!(exported(&here, "0").is_ok());
+}
+
+/// A disk that is full is no checkpoint that is just being replaced.
+#[test]
+fn what_cannot_be_written_is_not_tried_again() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    ledger(folder.path(), 4, 4);
+    let here = [folder.path().to_owned()];
+    let mut reading = Reading::from(Position { entry: 0, part: 0 });
+    let written = export(&here, &checkpoint(&here[0]).unwrap(), &mut reading, &mut Full);
+    assert!(written.is_err(), "which ends the command: only reading a checkpoint is tried again");
+    assert_eq!(reading.next, Position { entry: 0, part: 0 });
 }
