@@ -100,7 +100,7 @@ impl Metrics {
                 "rows that they `inserted`, `updated` and `deleted`",
             ),
             sessions: register.gauge("door_sessions", "target", "sessions of agents that are open"),
-            lost_spans: register.count("lost_spans", "spans of traces that nobody took in time"),
+            lost_spans: register.count("lost_spans", "spans of traces that no collector took"),
             standing: Standing::new(&mut register),
             told: Arc::default(),
             described: register.described,
@@ -162,9 +162,9 @@ impl Metrics {
         self.changes.get_or_create(&labels::Event { target: target.to_owned(), event }).inc();
     }
 
-    /// A step that nobody was told of, since there was no room.
-    pub(crate) fn lost_step(&self) {
-        self.lost_spans.inc();
+    /// Steps that nobody was told of, since there was no room or nobody there.
+    pub(crate) fn lost_steps(&self, steps: u64) {
+        self.lost_spans.inc_by(steps);
     }
 
     /// A checkpoint over so many entries is published.

@@ -86,7 +86,7 @@ impl Drop for Going {
         let Some((sender, metrics)) = self.tell.take() else { return };
         self.step.ended = SystemTime::now();
         if sender.try_send(self.step.clone()).is_err() {
-            metrics.lost_step();
+            metrics.lost_steps(1);
         }
     }
 }
@@ -110,6 +110,13 @@ impl Engine {
         self.0.traces.0.set(sender).ok().map(|()| receiver)
     }
 
+    /// Counts steps as lost, with which whoever was told of them could do nothing. It keeps nothing
+    /// of the engine open.
+    pub fn lost_steps(&self) -> impl Fn(usize) + Send + use<> {
+        let metrics = self.0.metrics.clone();
+        move |steps| metrics.lost_steps(steps as u64)
+    }
+
     /// A step of this change begins.
     pub(crate) fn begins(&self, what: What, change: &Change) -> Going {
         let began = SystemTime::now();
@@ -127,7 +134,7 @@ impl Engine {
         }
         for (what, began, ended) in timed.0 {
             if sender.try_send(step(what, request, began, ended, true)).is_err() {
-                self.0.metrics.lost_step();
+                self.0.metrics.lost_steps(1);
             }
         }
     }

@@ -145,14 +145,25 @@ impl Gateway {
         self.metrics
     }
 
-    /// Stops taking requests, lets what runs end, closes the store.
-    pub async fn stop(mut self) {
+    /// Stops taking requests, lets what runs end, closes the store, sends what traces are left.
+    pub async fn stop(self) {
+        if let Some(telemetry) = self.close().await {
+            telemetry.finish().await;
+        }
+    }
+
+    /// The same, for another one to start in its place: that waits for no collector.
+    async fn give_way(self) {
+        if let Some(telemetry) = self.close().await {
+            tokio::spawn(telemetry.finish());
+        }
+    }
+
+    async fn close(mut self) -> Option<Telemetry> {
         self.stop.send_replace(true);
         while self.running.join_next().await.is_some() {}
         self.engine.shutdown().await;
-        if let Some(telemetry) = self.telemetry {
-            telemetry.finish().await;
-        }
+        self.telemetry
     }
 }
 
@@ -201,10 +212,11 @@ pub(crate) fn run(global: &Global) -> Result<Exit, Failure> {
                 Ok(_) = reconfigured.wait_for(|other| *other) => false,
             };
             tracing::info!("stopping");
-            gateway.stop().await;
             if told_to_stop {
+                gateway.stop().await;
                 return Ok(Exit::Done);
             }
+            gateway.give_way().await;
         }
     })
 }

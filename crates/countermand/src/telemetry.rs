@@ -2,6 +2,9 @@
 //!
 //! All that is done for one change is one trace, however many hours and starts of the gateway lie
 //! between: its number is the trace's. What an agent says of traces (`traceparent`) is not read.
+//!
+//! What a collector does not take at once is gone, and counted: nothing is sent twice. The exporter's
+//! own retries would put a thread of the gateway's runtime to sleep.
 
 use countermand_core::digest::Digest;
 use countermand_core::name::InstallationName;
@@ -12,7 +15,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use std::time::Duration;
@@ -45,7 +48,7 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Begins to send these steps to the address.
+    /// Begins to send these steps to the address; `lost` is told how many it did not take.
     ///
     /// # Errors
     /// [`TelemetryError`]. A collector that is away is none.
@@ -53,6 +56,7 @@ impl Telemetry {
         address: String,
         installation: &InstallationName,
         steps: Receiver<Step>,
+        lost: impl Fn(usize) + Send + 'static,
     ) -> Result<Telemetry, TelemetryError> {
         let client = Client(countermand_engine::web_client()?);
         let mut exporter = SpanExporter::builder()
@@ -60,6 +64,7 @@ impl Telemetry {
             .with_http_client(client)
             .with_endpoint(address)
             .with_timeout(PATIENCE)
+            .with_retry_policy(RetryPolicy::disabled())
             .build()
             .map_err(|error| TelemetryError::Exporter(error.to_string()))?;
         let resource = Resource::builder_empty().with_attributes([
@@ -69,7 +74,7 @@ impl Telemetry {
         ]);
         exporter.set_resource(&resource.build());
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(send(exporter, installation.clone(), steps, stopped));
+        let task = tokio::spawn(send(exporter, installation.clone(), steps, lost, stopped));
         Ok(Telemetry { stop, task })
     }
 
@@ -85,6 +90,7 @@ async fn send(
     exporter: SpanExporter,
     installation: InstallationName,
     mut steps: Receiver<Step>,
+    lost: impl Fn(usize),
     mut stopped: watch::Receiver<bool>,
 ) {
     let (mut closing, mut away) = (false, false);
@@ -105,6 +111,9 @@ async fn send(
         }
         let spans = batch.iter().map(|step| span(&installation, step)).collect();
         let sent = exporter.export(spans).await;
+        if sent.is_err() {
+            lost(count);
+        }
         match (&sent, away) {
             (Ok(()), true) => tracing::info!("the collector takes traces again"),
             (Err(error), false) => {
@@ -172,3 +181,6 @@ impl HttpClient for Client {
         Ok(response.body(body.into())?)
     }
 }
+
+#[cfg(test)]
+mod tests;

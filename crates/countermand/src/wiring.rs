@@ -83,7 +83,8 @@ pub(crate) fn telemetry(config: &Config, engine: &Engine) -> Option<Telemetry> {
         Ok(address) => {
             let (address, steps) = (address?, engine.steps()?);
             let name = &config.installation.name;
-            Telemetry::start(address, name, steps).map_err(|error| error.to_string())
+            Telemetry::start(address, name, steps, engine.lost_steps())
+                .map_err(|error| error.to_string())
         }
         Err(error) => Err(error),
     };
