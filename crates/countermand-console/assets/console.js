@@ -116,11 +116,16 @@ for (const details of document.querySelectorAll("details[data-rows]")) {
       return;
     }
     details.dataset.read = "yes";
-    const answer = await fetch(details.dataset.rows).catch(() => null);
-    const page = answer && new DOMParser().parseFromString(await answer.text(), "text/html");
-    const found = page?.getElementById("rows") ?? page?.getElementById("main");
+    const page = await fetch(details.dataset.rows)
+      .then((answer) => (answer.ok && !answer.redirected ? answer.text() : null))
+      .then((text) => text && new DOMParser().parseFromString(text, "text/html"))
+      .catch(() => null);
+    const found = page?.getElementById("rows");
     if (found) {
       details.querySelector("p").replaceWith(...document.importNode(found, true).childNodes);
+    } else {
+      // The link below says why.
+      details.dataset.read = "";
     }
   });
 }

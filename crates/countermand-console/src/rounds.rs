@@ -34,19 +34,18 @@ impl<T: Send + Sync + 'static> Rounds<T> {
     /// What there is to find. One look at a time, which is ended even where nobody waits for it any
     /// more: who comes next has what it found.
     pub(crate) async fn found(&self, now: Timestamp) -> Option<Arc<Found<T>>> {
-        let rounds = self.clone();
-        tokio::spawn(async move { rounds.round(now).await }).await.ok()?
-    }
-
-    async fn round(&self, now: Timestamp) -> Option<Arc<Found<T>>> {
-        let mut last = self.last.lock().await;
-        let fresh = last.as_ref().filter(|found| now.duration_since(found.at) < FRESH);
-        if fresh.is_none() {
-            let look = self.look.clone();
+        let mut last = self.last.clone().lock_owned().await;
+        if last.as_ref().is_some_and(|found| now.duration_since(found.at) < FRESH) {
+            return last.clone();
+        }
+        let look = self.look.clone();
+        // Whoever waits for the lock goes with their request; the one who looks does not.
+        let looks = tokio::spawn(async move {
             let what = tokio::task::spawn_blocking(move || look()).await.ok()?;
             *last = Some(Arc::new(Found { at: now, what }));
-        }
-        last.clone()
+            last.clone()
+        });
+        looks.await.ok()?
     }
 }
 

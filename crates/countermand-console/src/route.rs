@@ -63,7 +63,7 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/", || get(pages::queue::page)),
     read("/changes", || get(pages::changes::page)),
     read("/changes/{number}", || get(pages::decision::page)),
-    read("/changes/{number}/rows", || get(pages::rows::page)),
+    sign("/changes/{number}/rows", || get(pages::rows::page)),
     read("/agents", || get(pages::agents::page)),
     read("/agents/{agent}", || get(pages::agents::one)),
     read("/targets", || get(pages::targets::page)),

@@ -102,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) benches: BTreeMap<TargetName, Arc<tokio::sync::Mutex<()>>>,
     /// One execution at a time in one target: radii that overlap never run side by side.
     pub(crate) lanes: BTreeMap<TargetName, Arc<tokio::sync::Mutex<()>>>,
+    /// One who looks at rows at a time in one target.
+    pub(crate) looks: BTreeMap<TargetName, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) stranger: [u8; 32],
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) publisher: Publisher,
@@ -154,7 +156,7 @@ impl Engine {
         let disks = Budget::new(home.measure.clone(), folders);
         let publisher = Publisher::new(installation.ledger.clone());
         let each = || targets.keys().map(|name| (name.clone(), Arc::default())).collect();
-        let (lanes, benches) = (each(), each());
+        let (lanes, benches, looks) = (each(), each(), each());
         let turns = || Arc::new(tokio::sync::Semaphore::new(2));
         let previews = targets.keys().map(|name| (name.clone(), turns())).collect();
         let engine = Engine(Arc::new(Inner {
@@ -178,6 +180,7 @@ impl Engine {
             preparing: Mutex::default(),
             tried: Mutex::default(),
             lanes,
+            looks,
             benches,
             previews,
             stranger,

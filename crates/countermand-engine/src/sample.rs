@@ -6,6 +6,10 @@ use crate::review::ReviewError;
 use crate::target::Sample;
 use countermand_core::change::State;
 use countermand_core::request::ChangeNumber;
+use std::time::Duration;
+
+/// Who looks is answered by then.
+const LONGEST: Duration = Duration::from_secs(15);
 
 impl Engine {
     /// The rows, as they are now. Whoever decided already has nothing more to look at.
@@ -23,15 +27,23 @@ impl Engine {
             )));
         }
         let target = self.target_of(&change).map_err(ReviewError::No)?;
-        // One at a time, as what measures: it reads as much.
-        let lane = self.0.lanes.get(&change.request.target).cloned();
-        let _alone = match &lane {
-            Some(lane) => Some(lane.lock().await),
-            None => None,
-        };
-        tracing::info!(change = number.0, by, "rows were shown");
+        // It reads as much as what measures, and keeps nothing else waiting.
+        let alone = self.0.looks.get(&change.request.target).map(|one| one.try_lock()).transpose();
+        let _alone = alone.map_err(|_| {
+            ReviewError::No(format!(
+                "somebody looks at rows of `{}` now: try again in a moment",
+                change.request.target
+            ))
+        })?;
         let reading = target.sample(&stored.payload, &change.request.actions);
-        let sample = self.halt_of(&change).unless(reading).await.map_err(ReviewError::No)?;
-        sample.map_err(|error| ReviewError::No(error.to_string()))
+        let mut halt = self.halt_of(&change);
+        let reading = tokio::time::timeout(LONGEST, halt.unless(reading)).await;
+        let sample = reading.map_err(|_| {
+            ReviewError::No("reading took too long: what it would do is on the page".to_owned())
+        })?;
+        let sample = sample.map_err(ReviewError::No)?;
+        let sample = sample.map_err(|error| ReviewError::No(error.to_string()))?;
+        tracing::info!(change = number.0, by, "rows were shown");
+        Ok(sample)
     }
 }

@@ -83,14 +83,26 @@ pub enum Cell {
     Large(u64),
 }
 
+/// Which rows a [`Sample`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// All of the table's are meant; these are some of them.
+    All,
+    /// A condition finds them now. When it runs it may find others: after an earlier statement, in
+    /// another session, at another time.
+    Found,
+    /// Any of the table's: which are meant cannot be told without running it.
+    Any,
+}
+
 /// Some of the rows of one table that a unit would delete or change, as they are now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// The table, as the radius names it.
     pub table: String,
-    /// Whether exactly such rows are meant. Otherwise they are any of the table's: which the unit
-    /// means cannot be told without running it.
-    pub meant: bool,
+    /// Which rows these are.
+    pub which: Which,
     /// The columns.
     pub columns: Vec<String>,
     /// The rows, a cell for each column.

@@ -43,6 +43,17 @@ impl Client {
         Ok(Client { stream: BufReader::new(stream), path: path.to_owned() })
     }
 
+    /// The same; no answer is waited for longer than this.
+    ///
+    /// # Errors
+    /// [`Failure`] where the socket is none any more.
+    pub(crate) fn within(self, limit: std::time::Duration) -> Result<Client, Failure> {
+        let stream = self.stream.get_ref();
+        stream.set_read_timeout(Some(limit)).map_err(Failure::new)?;
+        stream.set_write_timeout(Some(limit)).map_err(Failure::new)?;
+        Ok(self)
+    }
+
     /// Asks, and waits for the answer.
     ///
     /// # Errors

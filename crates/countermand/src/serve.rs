@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 
 /// How long a gateway that starts again waits for the one before it.
 const HANDOVER: Duration = Duration::from_secs(300);
+/// What still reads files or targets for a page when everything else has ended may go on for so long.
+const LAST_LOOKS: Duration = Duration::from_secs(10);
 const SHORTLY: Duration = Duration::from_millis(20);
 
 /// Why the gateway does not run.
@@ -196,7 +198,7 @@ pub(crate) fn run(global: &Global) -> Result<Exit, Failure> {
     log();
     let file = config::find(global.config.as_deref());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         // It stays for as long as this process runs, whatever becomes of the file.
@@ -218,7 +220,10 @@ pub(crate) fn run(global: &Global) -> Result<Exit, Failure> {
             }
             gateway.give_way().await;
         }
-    })
+    });
+    // What somebody looks at on a thread of its own does not keep it from ending.
+    runtime.shutdown_timeout(LAST_LOOKS);
+    ended
 }
 
 /// Starts the gateway under the configuration in force. The engine before it lets go of its state

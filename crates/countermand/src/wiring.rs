@@ -67,8 +67,8 @@ pub(crate) async fn console(
     let tls = console.tls;
     let tls = tls.map(|(chain, key)| countermand_console::Certificate { chain, key });
     let console = ConsoleConfig { listen: console.listen, tls, name: console.name };
-    let file = config.file.clone();
-    let doctor = Arc::new(move || doctor::findings(&file));
+    let examined = config.clone();
+    let doctor = Arc::new(move || doctor::findings(&examined));
     let file = config.file.clone();
     let tests = Arc::new(move || policy::tested(&file));
     let console = Console::bind(console, engine.clone()).await?.with_doctor(doctor);

@@ -6,12 +6,13 @@ use crate::login::Work;
 use crate::problem::Trouble;
 use crate::reader::Reader;
 use crate::route::App;
+use crate::signer::Signer;
 use crate::text::Text;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use countermand_core::radius::human_bytes;
-use countermand_engine::target::{Cell, Sample};
+use countermand_engine::target::{Cell, Sample, Which};
 
 /// A value, as it is shown.
 struct Value {
@@ -22,7 +23,7 @@ struct Value {
 
 struct Table {
     name: Text,
-    meant: bool,
+    which: &'static str,
     columns: Vec<Text>,
     rows: Vec<Vec<Value>>,
 }
@@ -38,6 +39,7 @@ struct Page {
 /// `GET /changes/{number}/rows`
 pub(crate) async fn page(
     State(app): State<App>,
+    _: Signer,
     reader: Reader,
     Path(number): Path<String>,
 ) -> Result<Response, Trouble> {
@@ -55,9 +57,17 @@ pub(crate) async fn page(
 fn table(sample: Sample) -> Table {
     Table {
         name: Text::of(&sample.table),
-        meant: sample.meant,
+        which: which(sample.which),
         columns: Text::each(&sample.columns),
         rows: sample.rows.iter().map(|row| row.iter().map(value).collect()).collect(),
+    }
+}
+
+fn which(which: Which) -> &'static str {
+    match which {
+        Which::All => "all of its rows are meant",
+        Which::Found => "that its condition finds now",
+        Which::Any => "any rows: which are meant cannot be told without running it",
     }
 }
 

@@ -11,7 +11,9 @@ pub(crate) fn pages() -> Vec<String> {
     let table = source.split_once("const ROUTES").unwrap().1.split_once("];").unwrap().0;
     let paths = table.split('"').skip(1).step_by(2);
     let shown = paths.filter(|path| {
-        !["/api/", "/assets/"].iter().any(|other| path.starts_with(other)) && *path != "/leave"
+        !["/api/", "/assets/"].iter().any(|other| path.starts_with(other))
+            && *path != "/leave"
+            && !path.ends_with("/rows")
     });
     let filled = |path: &str| {
         path.replace("{number}", "1")

@@ -17,7 +17,6 @@ fn name(path: &str) -> &str {
     match path {
         "/" => "queue",
         "/changes/1" => "decision",
-        "/changes/1/rows" => "rows",
         "/agents/bot" => "agent",
         "/targets/prod" => "target",
         "/policies/explain" => "explain",

@@ -1,6 +1,7 @@
 //! What pages and the API show, of whatever is asked.
 
 use crate::client::Served;
+use crate::passkeys;
 use crate::world::World;
 use countermand_core::request::ChangeNumber;
 use countermand_core::verb::postgres;
@@ -116,18 +117,22 @@ async fn every_page_opens() {
     }
 }
 
+/// Production's rows are for who proved who they are: a link's session is given the command.
 #[tokio::test]
-async fn some_of_the_rows_are_read_when_a_human_asks_and_only_before_it_runs() {
-    let served = Served::new().await;
+async fn some_of_the_rows_are_read_when_a_signer_asks_and_only_before_it_runs() {
+    let served = passkeys::served(&["bob", "carol"]).await;
     let number = served.world.held("billing").await;
+    let (page, path) = (format!("/changes/{number}"), format!("/changes/{number}/rows"));
     let cookie = served.login("bob").await;
-    let path = format!("/changes/{number}/rows");
-    let decision = served.get(&format!("/changes/{number}"), &cookie).await.body;
-    assert!(decision.contains(&path), "{decision}");
+    let decision = served.get(&page, &cookie).await.body;
+    assert!(decision.contains(&format!("countermand changes rows {number}")), "{decision}");
+    assert!(!decision.contains(&path));
+    assert_eq!(served.get(&path, &cookie).await.status, 403);
+    let cookie = served.signer("bob").await.cookie;
+    assert!(served.get(&page, &cookie).await.body.contains(&path));
     let rows = served.get(&path, &cookie).await;
     assert_eq!(rows.status, 200, "{rows:?}");
-    for words in ["billing.costs", "&#60;b&#62;\\u{202e}ann", "••••", ">null", "no-store"]
-    {
+    for words in ["billing.costs", "&#60;b&#62;\\u{202e}ann", "••••", ">null", "no-store"] {
         let all = format!("{}{}", rows.head, rows.body);
         assert!(all.contains(words), "{words} is not in {all}");
     }
@@ -136,12 +141,11 @@ async fn some_of_the_rows_are_read_when_a_human_asks_and_only_before_it_runs() {
         served.get(&path, &cookie).await;
     }
     assert_eq!(served.get(&path, &cookie).await.status, 429);
-    let (world, carol) = (&served.world, served.login("carol").await);
-    let missing = served.get("/changes/77/rows", &carol).await;
-    assert_eq!(missing.status, 404);
+    let carol = served.signer("carol").await.cookie;
+    assert_eq!(served.get("/changes/77/rows", &carol).await.status, 404);
     let change = ChangeNumber(number);
     let no = PrepareAct::Reject { change, reason: "use the archive job".to_owned() };
-    assert!(matches!(world.sign("bob", no).await, Reply::Done { .. }));
+    assert!(matches!(served.world.sign("bob", no).await, Reply::Done { .. }));
     let ended = served.get(&path, &carol).await;
     assert!(ended.status == 409 && ended.body.contains("before it runs"), "{ended:?}");
 }

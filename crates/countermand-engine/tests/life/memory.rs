@@ -12,7 +12,7 @@ use countermand_core::verb::postgres;
 use countermand_engine::Permit;
 use countermand_engine::target::{
     Aborted, Cell, Ended, Fate, KeptWrite, Ran, Rehearse, Restore, RestorePlan, Restored, Run,
-    Sample, TakeBack, Target, TargetError, Verdict,
+    Sample, TakeBack, Target, TargetError, Verdict, Which,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ impl Target for Memory {
         let row = || vec![Cell::Text("<b>\u{202e}ann".to_owned()), Cell::Masked, Cell::Null];
         let sample = |table: &String| Sample {
             table: table.clone(),
-            meant: true,
+            which: Which::Found,
             columns: ["name", "email", "left"].map(str::to_owned).to_vec(),
             rows: vec![row(), row()],
         };

@@ -25,6 +25,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+/// A gateway that does not answer by then is not waited for.
+const ANSWERED: Duration = Duration::from_secs(10);
+
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,10 +93,12 @@ impl Findings {
     }
 }
 
-/// What `doctor` finds without being told of an agent, for pages. It blocks.
-pub(crate) fn findings(file: &Path) -> Vec<countermand_console::Finding> {
-    let global = Global { config: Some(file.to_owned()), socket: None, json: false };
-    let found = examine(&global, &Doctor::default());
+/// What `doctor` finds without being told of an agent, for pages: of the configuration in force. The
+/// file is anybody's draft, and what it names is not run for whoever reads. It blocks.
+pub(crate) fn findings(config: &Config) -> Vec<countermand_console::Finding> {
+    let global = Global { config: Some(config.file.clone()), socket: None, json: false };
+    let mut found = Findings::default();
+    look(&mut found, &global, config, &Doctor::default());
     found.0.into_iter().map(Finding::told).collect()
 }
 
@@ -120,25 +125,32 @@ fn examine(global: &Global, arguments: &Doctor) -> Findings {
     let name = file.display().to_string();
     let loaded = Config::load(&file);
     let Some(config) = found.check("configuration", loaded, |_| name) else { return found };
-    let policy = super::policy::load(&config);
+    look(&mut found, global, &config, arguments);
+    let socket = global.socket.clone().unwrap_or_else(|| config.socket());
+    drafted(&mut found, &socket, &config);
+    found
+}
+
+/// Looks at what this configuration describes.
+fn look(found: &mut Findings, global: &Global, config: &Config, arguments: &Doctor) {
+    let policy = super::policy::load(config);
     found.check("policies", policy, |policy| format!("they load, as {}", policy.digest().short()));
     if config.installation.humans.len() == 1 {
         let words = "one human: changes are confirmed by their sponsor, not peer-reviewed; enrol a \
                      second";
         found.add(Verdict::Warning, "people", words);
     }
-    signers(&mut found, &config);
-    files::examine(&mut found, &config);
+    signers(found, config);
+    files::examine(found, config);
     // Whose state it is runs it; where there is none, whoever asks.
     let owner = config.state.metadata().or_else(|_| std::fs::metadata("/proc/self"));
     if let Some(owner) = found.check("user", owner, |data| format!("{}", data.uid())) {
-        parents::examine(&mut found, &config, owner.uid());
-        user::examine(&mut found, owner.uid(), arguments.agent_uid);
+        parents::examine(found, config, owner.uid());
+        user::examine(found, owner.uid(), arguments.agent_uid);
     }
-    let observed = gateway(&mut found, global, &config);
-    database::examine(&mut found, &config, &observed);
-    around::examine(&mut found, global, &config, arguments);
-    found
+    let observed = gateway(found, global, config);
+    database::examine(found, config, &observed);
+    around::examine(found, global, config, arguments);
 }
 
 /// Whether what is held in production can be signed at all.
@@ -172,7 +184,9 @@ fn signers(found: &mut Findings, config: &Config) {
 /// Looks at the gateway, and gives the targets in which nothing is held.
 fn gateway(found: &mut Findings, global: &Global, config: &Config) -> BTreeSet<TargetName> {
     let path = global.socket.clone().unwrap_or_else(|| config.socket());
-    let status = Client::at(&path).and_then(|mut client| client.ask(&Command::Status));
+    let status = Client::at(&path)
+        .and_then(|client| client.within(ANSWERED))
+        .and_then(|mut client| client.ask(&Command::Status));
     match status {
         Ok(Reply::Status(status)) => {
             let words = format!(
@@ -196,7 +210,6 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) -> BTreeSet<T
                 found.add(Verdict::Warning, "disk", disk);
             }
             upstream::clock(found, status.now, jiff::Timestamp::now());
-            drafted(found, &path, config);
             if let Some(waiting) = &status.configuration {
                 let words = format!("{waiting}; see `countermand config show`");
                 found.add(Verdict::Warning, "configuration", words);
@@ -214,7 +227,9 @@ fn gateway(found: &mut Findings, global: &Global, config: &Config) -> BTreeSet<T
 
 /// The file is a draft: what the gateway runs under may be something else.
 fn drafted(found: &mut Findings, path: &Path, config: &Config) {
-    let reply = Client::at(path).and_then(|mut client| client.ask(&Command::Configurations));
+    let reply = Client::at(path)
+        .and_then(|client| client.within(ANSWERED))
+        .and_then(|mut client| client.ask(&Command::Configurations));
     let Ok(Reply::Configurations { in_force: Some(in_force), .. }) = reply else { return };
     let differences = difference(&in_force.configuration, &config.installation.configuration).len();
     let number = in_force.number;

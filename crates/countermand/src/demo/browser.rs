@@ -53,9 +53,9 @@ pub(super) async fn approved(teller: &Teller, cast: &Cast) -> Result<bool, Failu
     let page = cast.page(1);
     teller.say(&format!("bob: open {page}, log in with your passkey, read, and approve or reject"));
     let change = until(cast, |change| !change.approvals.is_empty() || ended(change)).await?;
-    if change.line.state == "rejected" {
-        let words = "by bob: production has seen nothing of it, and the story ends here";
-        teller.event("rejected", Tone::Warning, words, json!({ "by": "bob" }));
+    if change.approvals.is_empty() {
+        let words = "production has seen nothing of it, and the story ends here";
+        teller.event(&change.line.state, Tone::Warning, words, json!({ "change": 1 }));
         return Ok(false);
     }
     let words = format!("by bob, in his browser; it cools for 60 s, here for {}", 60 / SPEED);
@@ -66,7 +66,9 @@ pub(super) async fn approved(teller: &Teller, cast: &Cast) -> Result<bool, Failu
 /// Waits until bob has taken it back on the page.
 pub(super) async fn taken_back(teller: &Teller, cast: &Cast) -> Result<(), Failure> {
     teller.say(&format!("bob: take it back on {}", cast.page(1)));
-    until(cast, |change| change.line.state == "restored").await.map(drop)
+    let change = until(cast, |change| change.line.state != "executed").await?;
+    let state = &change.line.state;
+    must(state == "restored", || format!("change 1 is {state}, and was not taken back"))
 }
 
 async fn until(cast: &Cast, is: impl Fn(&ChangeView) -> bool) -> Result<Box<ChangeView>, Failure> {

@@ -2,7 +2,7 @@
 
 use super::{Page, Tone, escape};
 use countermand_core::radius::human_bytes;
-use countermand_engine::target::{Cell, Sample};
+use countermand_engine::target::{Cell, Sample, Which};
 
 /// A table after the other, a row as a block: a terminal is narrower than most tables.
 pub(crate) fn draw(page: &mut Page, samples: &[Sample]) {
@@ -11,9 +11,11 @@ pub(crate) fn draw(page: &mut Page, samples: &[Sample]) {
     }
     for sample in samples {
         page.heading(&escape::line(&sample.table));
-        if !sample.meant {
-            page.words("any rows of it: which are meant cannot be told without running it");
-        }
+        page.words(match sample.which {
+            Which::All => "all of its rows are meant; these are some",
+            Which::Found => "rows that its condition finds now",
+            Which::Any => "any rows of it: which are meant cannot be told without running it",
+        });
         for row in &sample.rows {
             page.line("");
             for (column, cell) in sample.columns.iter().zip(row) {

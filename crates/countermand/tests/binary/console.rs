@@ -46,13 +46,24 @@ fn a_person_reads_by_a_link_and_a_stranger_gets_none() {
     let entered = enter(port, token);
     assert!(entered.starts_with("HTTP/1.1 303"), "{entered}");
     let cookie = entered.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap();
+    // The file is anybody's draft: what it names is not run for whoever reads.
+    let mark = installation.config().with_file_name("ran");
+    let run = format!("secret = {{ command = [\"touch\", {mark:?}] }}");
+    let draft = |text: String| {
+        let line =
+            |line: &str| if line.starts_with("secret = ") { run.clone() } else { line.to_owned() };
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    };
+    installation.edit(draft);
+    assert!(std::fs::read_to_string(installation.config()).unwrap().contains(&run));
     let status = format!("GET /api/v1/status HTTP/1.1\r\nCookie: {cookie}\r\n\r\n");
     assert!(http(port, &status).contains("\"installation\":\"acme\""));
     let doctor = http(port, &format!("GET /doctor HTTP/1.1\r\nCookie: {cookie}\r\n\r\n"));
     // What the gateway says of itself, and what a login to its target came to.
-    for words in ["HTTP/1.1 200", "configuration 1, as in the file", "Connection refused"] {
+    for words in ["HTTP/1.1 200", "open changes", "Connection refused"] {
         assert!(doctor.contains(words), "{words} is not in {doctor}");
     }
+    assert!(!mark.exists(), "a draft's secret command ran");
     assert!(enter(port, token).starts_with("HTTP/1.1 401"), "it is spent");
     assert_eq!(serving.stop(), 0);
     let _serving = installation.serve();

@@ -75,6 +75,8 @@ pub(super) struct Losing {
     pub(super) gone: bool,
     /// Which rows, where statements name some of them: one condition, or several things at once.
     pub(super) meant: Option<Option<Meant>>,
+    /// Whether a statement means every row.
+    pub(super) every: bool,
 }
 
 /// Whether rows are to be counted.
@@ -142,6 +144,7 @@ pub(super) async fn named(client: &mut Client, preview: &Preview) -> Result<Surv
             wholly: gone,
             gone,
             meant: None,
+            every: false,
         };
         found.rows.insert(losing.table.oid, losing);
     }
@@ -281,6 +284,7 @@ impl Walk<'_> {
                     wholly: true,
                     gone: true,
                     meant: None,
+                    every: false,
                 };
                 self.found.rows.insert(losing.table.oid, losing);
             }
@@ -449,7 +453,16 @@ impl Walk<'_> {
         if !table.has_rows() {
             return;
         }
-        let new = Losing { table, rows: 0, by_key: true, fate, wholly, gone: false, meant: None };
+        let new = Losing {
+            table,
+            rows: 0,
+            by_key: true,
+            fate,
+            wholly,
+            gone: false,
+            meant: None,
+            every: false,
+        };
         let known = self.found.rows.entry(at.object).or_insert(new);
         known.rows = known.rows.saturating_add(rows);
         known.by_key &= by_key;

@@ -31,6 +31,8 @@ pub(in super::super) struct RowStep {
     pub(in super::super) inherit: bool,
     /// Which rows, where a query of one table can tell; none: any of them.
     pub(in super::super) matching: Option<Matching>,
+    /// Whether it has no condition: every row.
+    pub(in super::super) every: bool,
     /// The columns that an UPDATE sets; none: any.
     pub(in super::super) sets: Option<BTreeSet<String>>,
 }
@@ -52,7 +54,14 @@ pub(in super::super) struct Matching {
 impl RowStep {
     /// Any row of this table.
     pub(super) fn all(change: Change, table: &RangeVar) -> RowStep {
-        RowStep { change, table: name(table), inherit: table.inh, matching: None, sets: None }
+        RowStep {
+            change,
+            table: name(table),
+            inherit: table.inh,
+            matching: None,
+            every: false,
+            sets: None,
+        }
     }
 }
 
@@ -60,7 +69,8 @@ pub(super) fn deleted(statement: &DeleteStmt, table: &RangeVar, index: usize) ->
     let single = statement.using_clause.is_empty() && statement.with_clause.is_none();
     let condition = statement.where_clause.as_deref().filter(|_| single);
     let matching = condition.and_then(|condition| matching(table, condition, index));
-    RowStep { matching, ..RowStep::all(Change::Delete, table) }
+    let every = single && statement.where_clause.is_none();
+    RowStep { matching, every, ..RowStep::all(Change::Delete, table) }
 }
 
 pub(super) fn updated(statement: &UpdateStmt, table: &RangeVar, index: usize) -> RowStep {
@@ -72,7 +82,8 @@ pub(super) fn updated(statement: &UpdateStmt, table: &RangeVar, index: usize) ->
         _ => None,
     };
     let sets = statement.target_list.iter().map(set).collect();
-    RowStep { matching, sets, ..RowStep::all(Change::Update, table) }
+    let every = single && statement.where_clause.is_none();
+    RowStep { matching, every, sets, ..RowStep::all(Change::Update, table) }
 }
 
 fn merged(statement: &MergeStmt) -> Option<RowStep> {

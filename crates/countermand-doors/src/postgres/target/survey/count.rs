@@ -62,7 +62,7 @@ impl Walk<'_> {
             let rows = counts.get(&table.oid).copied().unwrap_or(0);
             self.losing(table, rows, by_key && meant.is_some(), fate, false);
         }
-        self.rows_meant(&family, meant.as_ref());
+        self.rows_meant(&family, meant.as_ref(), step.every);
         let all = Meant { clause: format!("FROM {}", named.name), statement: None };
         let mut path = BTreeSet::new();
         self.follow(&family, &meant.unwrap_or(all), step.change, &step.sets, &mut path).await
@@ -87,9 +87,10 @@ impl Walk<'_> {
     }
 
     /// Keeps which rows of these tables are meant, where one condition says all of them.
-    fn rows_meant(&mut self, family: &BTreeSet<u32>, meant: Option<&Meant>) {
+    fn rows_meant(&mut self, family: &BTreeSet<u32>, meant: Option<&Meant>, every: bool) {
         for oid in family {
             let Some(losing) = self.found.rows.get_mut(oid) else { continue };
+            losing.every |= every;
             losing.meant = match (losing.meant.take(), meant) {
                 (None, Some(meant)) => Some(Some(meant.clone())),
                 (None, None) | (Some(_), _) => Some(None),
@@ -164,7 +165,7 @@ impl Walk<'_> {
                 let rows = counts.get(&table.oid).copied().unwrap_or(0);
                 self.losing(table, rows, false, fate, false);
             }
-            self.rows_meant(&family, along.as_ref());
+            self.rows_meant(&family, along.as_ref(), false);
             let all = Meant { clause: format!("FROM {}", child.name), statement: None };
             let along = along.unwrap_or(all);
             let sets = (next == Change::Update).then(|| key.columns.iter().cloned().collect());

@@ -10,33 +10,37 @@ use super::super::steps::Step;
 use super::{Depth, Losing, Survey, Walk};
 use crate::postgres::quoting::quoted;
 use countermand_core::action::Action;
-use countermand_engine::target::{Cell, SENSITIVE, Sample, Tags, TargetError, tags_of};
+use countermand_engine::target::{Cell, SENSITIVE, Sample, Tags, TargetError, Which, tags_of};
 
 /// Rows of one table.
 const MOST_ROWS: usize = 5;
 /// Tables; those that lose most come first.
-const MOST_TABLES: usize = 8;
+const MOST_TABLES: usize = 20;
 /// Columns of one table.
 const MOST_COLUMNS: usize = 40;
 /// Of a value, in characters.
 const LONGEST: usize = 120;
 /// What is stored in more bytes is not read.
 const LARGEST: u64 = 64 * 1024;
-/// Words in a column's name that say what must not be shown, whether it is tagged or not.
-const TELLING: [&str; 12] = [
+/// What in a column's name says that it must not be shown, whether it is tagged or not. Of the name its
+/// letters and digits are looked at.
+const TELLING: [&str; 13] = [
     "password",
     "passwd",
+    "pwd",
     "passphrase",
     "secret",
     "token",
-    "api_key",
     "apikey",
-    "private_key",
+    "accesskey",
+    "privatekey",
     "credential",
-    "ssn",
     "iban",
-    "card_number",
+    "cardnumber",
+    "cvv",
 ];
+/// The same as the whole name.
+const WORDS: [&str; 4] = ["pin", "otp", "ssn", "salt"];
 
 /// Finds what the unit would do, and reads some rows of each table.
 pub(in super::super) async fn sample(
@@ -68,15 +72,21 @@ struct Column {
 impl Walk<'_> {
     async fn sample(&mut self, losing: &Losing, tags: &Tags) -> Result<Sample, TargetError> {
         let columns = self.columns(losing, tags).await?;
-        let (all, one) = (losing.wholly || losing.gone, losing.meant.clone().flatten());
+        let all = losing.wholly || losing.gone || losing.every;
+        let one = losing.meant.clone().flatten();
         let places = match one.filter(|_| !all) {
             Some(meant) => self.places(losing.table.oid, &meant, MOST_ROWS).await?,
             None => None,
         };
+        let which = match &places {
+            _ if all => Which::All,
+            Some(_) => Which::Found,
+            None => Which::Any,
+        };
         let rows = self.read_rows(losing, &columns, places.as_deref()).await?;
         Ok(Sample {
             table: losing.table.name.clone(),
-            meant: all || places.is_some(),
+            which,
             columns: columns.iter().map(|column| column.name.clone()).collect(),
             rows: rows.iter().map(|row| cells(row, &columns)).collect(),
         })
@@ -89,12 +99,28 @@ impl Walk<'_> {
             losing.table.oid
         );
         let rows = self.client.query(&sql, &[]).await?;
+        // A column is also what the table's ancestors say of it.
+        let mut tables = self.ancestors(losing.table.oid).await?;
+        tables.push(losing.table.name.clone());
         let column = |row: &Row| {
             let name = catalog::text(row, 0).to_owned();
-            let masked = is_masked(tags, &losing.table.name, &name);
+            let masked = tables.iter().any(|table| is_masked(tags, table, &name));
             Column { name, masked }
         };
         Ok(rows.iter().map(column).collect())
+    }
+
+    async fn ancestors(&mut self, oid: u32) -> Result<Vec<String>, ClientError> {
+        let sql = format!(
+            "WITH RECURSIVE up (oid) AS (
+               SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = {oid}
+               UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON i.inhrelid = up.oid)
+             SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
+             FROM up JOIN pg_catalog.pg_class c ON c.oid = up.oid
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        );
+        let rows = self.client.query(&sql, &[]).await?;
+        Ok(rows.iter().map(|row| catalog::text(row, 0).to_owned()).collect())
     }
 
     /// Each column takes two values: its text, and its size where that is too large.
@@ -121,9 +147,15 @@ impl Walk<'_> {
 
 /// Whether the site has tagged it, or its name says so.
 fn is_masked(tags: &Tags, table: &str, column: &str) -> bool {
-    let lower = column.to_lowercase();
-    let tagged = |name: &str| tags_of(tags, &format!("{table}.{name}")).contains(SENSITIVE);
-    TELLING.iter().any(|word| lower.contains(word)) || tagged(column) || tagged(&quoted(column))
+    let plain: String = column.chars().filter(|c| c.is_alphanumeric()).collect();
+    let plain = plain.to_lowercase();
+    let tagged = |name: &str| tags_of(tags, name).contains(SENSITIVE);
+    let of = |column: &str| tagged(&format!("{table}.{column}"));
+    TELLING.iter().any(|word| plain.contains(word))
+        || WORDS.contains(&plain.as_str())
+        || tagged(table)
+        || of(column)
+        || of(&quoted(column))
 }
 
 /// By the output function of its type: a cast may be somebody else's function.
@@ -135,7 +167,7 @@ fn selected(column: &Column) -> String {
     let size = format!("pg_catalog.pg_column_size({name})");
     format!(
         "CASE WHEN {size} <= {LARGEST} THEN pg_catalog.left(pg_catalog.format('%s', {name}), {}) END, \
-         CASE WHEN {name} IS NOT NULL OR {size} > {LARGEST} THEN {size} END",
+         {size}",
         LONGEST + 1
     )
 }
