@@ -11,8 +11,8 @@ use countermand_core::configuration::{Enrolment, Proposed, Signers, Waits};
 use countermand_core::name::HumanName;
 use countermand_ledger::leaf::Leaf;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who is alone is asked for a moment before it is recorded.
 const BEFORE: SignedDuration = SignedDuration::from_mins(1);
@@ -24,6 +24,8 @@ const WAIT: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Configured {
     /// Whose keys count, since an entry said so.
     enrolment: Option<Enrolment>,
+    /// Them, each with whose it is.
+    keys: BTreeSet<(String, String)>,
     /// From when on each person is one.
     people: BTreeMap<String, Timestamp>,
     /// The digest of the one in force, since an entry told of one.
@@ -38,6 +40,8 @@ struct Waiting {
     digest: Value,
     replaces: Value,
     proposed: Proposed,
+    /// How it differs, in the words that each human signed.
+    words: Vec<Vec<String>>,
 }
 
 impl Configured {
@@ -81,7 +85,7 @@ impl Configured {
             approval: None,
         };
         self.number += 1;
-        self.waiting = Some(Waiting { digest, replaces, proposed });
+        self.waiting = Some(Waiting { digest, replaces, proposed, words: vec![words(leaf)] });
         Ok(())
     }
 
@@ -92,6 +96,7 @@ impl Configured {
             return Err("another human wrote it".to_owned());
         }
         waiting.proposed.approval = Some(approval);
+        waiting.words.push(words(leaf));
         Ok(())
     }
 
@@ -103,9 +108,9 @@ impl Configured {
             false => self.was_let(leaf)?,
         }
         self.number += u64::from(unsigned);
-        self.waiting = None;
+        let words = self.waiting.take().map(|waiting| waiting.words);
         self.in_force = Some(at(leaf, "/digest").clone());
-        self.tells_signers(leaf, unsigned)
+        self.tells_signers(leaf, words.filter(|_| !unsigned))
     }
 
     fn may_be_unsigned(&self) -> Result<(), String> {
@@ -144,7 +149,12 @@ impl Configured {
         Ok(())
     }
 
-    fn tells_signers(&mut self, leaf: &Leaf, unsigned: bool) -> Result<(), String> {
+    /// Whose keys count from now on; `words` are those under which people let it be in force.
+    fn tells_signers(
+        &mut self,
+        leaf: &Leaf,
+        words: Option<Vec<Vec<String>>>,
+    ) -> Result<(), String> {
         let said = match (leaf.body().get("signers"), &self.enrolment) {
             (Some(said), _) => said,
             // Once it is told, it is told each time: else any key would count again.
@@ -157,19 +167,65 @@ impl Configured {
         };
         let signers: Signers = serde_json::from_value(said.clone())
             .map_err(|error| format!("its signers: {error}"))?;
+        let keys = pairs(said);
         // Of those who are told of for the first time nobody knows which are new.
         let first = self.enrolment.is_none();
+        if let Some(words) = words.as_ref().filter(|_| !first) {
+            keys.symmetric_difference(&self.keys).try_for_each(|moved| was_said(moved, words))?;
+        }
         let enrolment = self.enrolment.get_or_insert_default();
-        enrolment.apply_signers(&signers, leaf.at(), unsigned || first);
-        let from = match unsigned {
-            true => Timestamp::MIN,
-            false => leaf.at().saturating_add(WAIT).unwrap_or(Timestamp::MAX),
+        enrolment.apply_signers(&signers, leaf.at(), words.is_none() || first);
+        let from = match words {
+            None => Timestamp::MIN,
+            Some(_) => leaf.at().saturating_add(WAIT).unwrap_or(Timestamp::MAX),
         };
         let known = std::mem::take(&mut self.people);
-        let names = said.as_object().into_iter().flat_map(|said| said.keys());
         let since = |name: &String| (name.clone(), known.get(name).copied().unwrap_or(from));
-        self.people = names.map(since).collect();
+        self.people = keys.iter().map(|(name, _)| since(name)).collect();
+        self.keys = keys;
         Ok(())
+    }
+}
+
+/// Humans with each of their keys, as an entry says them.
+fn pairs(signers: &Value) -> BTreeSet<(String, String)> {
+    let keys = |keys: &Value| -> Vec<String> {
+        let keys = keys.as_array().into_iter().flatten().filter_map(Value::as_str);
+        keys.map(str::to_owned).collect()
+    };
+    let of = |(name, lines): (&String, &Value)| {
+        let name = name.clone();
+        keys(lines).into_iter().map(move |line| (name.clone(), line))
+    };
+    signers.as_object().into_iter().flatten().flat_map(of).collect()
+}
+
+/// How a configuration differs from the one before it, in the words of what was signed.
+fn words(leaf: &Leaf) -> Vec<String> {
+    let statement = at(leaf, "/statement").as_str().unwrap_or_default();
+    let statement: Value = serde_json::from_str(statement).unwrap_or_default();
+    let words = statement.pointer("/subject/differences").and_then(Value::as_array);
+    words.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether everybody who signed read that this key of this human comes or goes: the configuration's
+/// digest is signed, and its text lies sealed, so an entry could tell of other keys than it names.
+fn was_said((name, line): &(String, String), words: &[Vec<String>]) -> Result<(), String> {
+    let places = [name.clone(), Value::from(name.as_str()).to_string()];
+    let place = |words: &str| {
+        let said =
+            words.strip_prefix("loosens: `people.").and_then(|said| said.split_once(".keys`"));
+        said.is_some_and(|(whose, said)| {
+            places.iter().any(|at| at == whose)
+                && line.split_whitespace().all(|word| said.contains(word))
+        })
+    };
+    match words.iter().all(|signed| signed.iter().any(|words| place(words))) {
+        true => Ok(()),
+        false => {
+            let (name, line) = (shown(&json!(name)), shown(&json!(line)));
+            Err(format!("nobody signed that {line} comes to {name}, or goes"))
+        }
     }
 }
 

@@ -5,15 +5,30 @@ use countermand_core::statement::{Act, ConfigurationSubject};
 use serde_json::{Value, json};
 
 /// What is signed of a configuration that is to replace the one before it.
-fn subject(of: u8, loosens: bool) -> ConfigurationSubject {
-    let words = if loosens { "loosens: more" } else { "tightens: less" };
+fn subject(of: u8, differences: &[String]) -> ConfigurationSubject {
+    let loosens = differences.iter().any(|words| words.starts_with("loosens"));
     ConfigurationSubject {
         digest: digest(of).parse().unwrap(),
         replaces: digest(of - 1).parse().unwrap(),
         loosens,
-        differences: vec![words.to_owned()],
+        differences: differences.to_vec(),
         observed: Vec::new(),
     }
+}
+
+/// Something that loosens, and nothing about people.
+fn more() -> Vec<String> {
+    vec!["loosens: more".to_owned()]
+}
+
+/// Something that tightens.
+fn less() -> Vec<String> {
+    vec!["tightens: less".to_owned()]
+}
+
+/// That this human's key comes or goes.
+pub(super) fn key_of(human: &str) -> String {
+    format!("loosens: `people.{human}.keys`: [\"{} of {human}\"] is set", Hand::of(human).line())
 }
 
 impl Ledger {
@@ -26,18 +41,24 @@ impl Ledger {
         ledger
     }
 
-    pub(super) fn proposed(&mut self, human: &str, of: u8, loosens: bool) -> Value {
-        let subject = subject(of, loosens);
+    pub(super) fn proposed(&mut self, human: &str, of: u8, differences: &[String]) -> Value {
+        let subject = subject(of, differences);
         let body = json!({
-            "digest": subject.digest, "replaces": subject.replaces, "loosens": loosens,
+            "digest": subject.digest, "replaces": subject.replaces, "loosens": subject.loosens,
             "editor": human, "key": Hand::of(human).key(),
         });
         self.signed(human, Act::ProposeConfiguration(subject), body)
     }
 
     /// Another human's word on what `editor` proposed.
-    pub(super) fn approved(&mut self, human: &str, editor: &str, of: u8) -> Value {
-        let (subject, number) = (subject(of, true), u64::from(of) + 1);
+    pub(super) fn approved(
+        &mut self,
+        human: &str,
+        editor: &str,
+        of: u8,
+        differences: &[String],
+    ) -> Value {
+        let (subject, number) = (subject(of, differences), u64::from(of) + 1);
         let body = json!({
             "configuration": number, "editor": editor, "human": human, "key": Hand::of(human).key(),
             "digest": subject.digest, "replaces": subject.replaces, "loosens": true,
@@ -92,10 +113,10 @@ fn what_loosens_is_in_force_by_two_humans_and_has_cooled() {
     // Both, and after a minute.
     let story = |second: Option<&str>, minutes: i64| {
         let mut ledger = Ledger::let_in_under(&people);
-        let proposed = ledger.proposed("alice", 1, true);
+        let proposed = ledger.proposed("alice", 1, &more());
         ledger.tell("config.proposed", &proposed)?;
         if let Some(human) = second {
-            let approved = ledger.approved(human, "alice", 1);
+            let approved = ledger.approved(human, "alice", 1, &more());
             ledger.tell("config.approved", &approved)?;
         }
         ledger.later(minutes).tell("config.applied", &applied(1, "alice", second, &people))
@@ -111,13 +132,13 @@ fn what_loosens_is_in_force_by_two_humans_and_has_cooled() {
 #[test]
 fn what_tightens_is_in_force_by_whoever_wrote_it() {
     let mut ledger = Ledger::let_in_under(&["alice", "bob"]);
-    let proposed = ledger.proposed("alice", 1, false);
+    let proposed = ledger.proposed("alice", 1, &less());
     ledger.tell("config.proposed", &proposed).unwrap();
-    ledger.tell("config.applied", &applied(1, "alice", None, &["alice"])).unwrap();
+    ledger.tell("config.applied", &applied(1, "alice", None, &["alice", "bob"])).unwrap();
     // That it tightens is what the words that were signed say, too.
     let mut ledger = Ledger::let_in_under(&["alice", "bob"]);
-    let lies = ConfigurationSubject { loosens: false, ..subject(1, true) };
-    let mut body = ledger.proposed("alice", 1, false);
+    let lies = ConfigurationSubject { loosens: false, ..subject(1, &more()) };
+    let mut body = ledger.proposed("alice", 1, &less());
     body = ledger.signed("alice", Act::ProposeConfiguration(lies), body);
     assert!(ledger.tell("config.proposed", &body).unwrap_err().contains("`loosens` is false"));
 }
@@ -126,7 +147,7 @@ fn what_tightens_is_in_force_by_whoever_wrote_it() {
 fn whoever_is_alone_waits_an_hour() {
     for (minutes, holds) in [(59, false), (60, true)] {
         let mut ledger = Ledger::let_in_under(&["alice"]);
-        let proposed = ledger.proposed("alice", 1, true);
+        let proposed = ledger.proposed("alice", 1, &[key_of("bob")]);
         ledger.tell("config.proposed", &proposed).unwrap();
         let applied = applied(1, "alice", None, &["alice", "bob"]);
         assert_eq!(ledger.later(minutes).tell("config.applied", &applied).is_ok(), holds);
@@ -138,7 +159,7 @@ fn what_is_in_force_is_what_was_signed_and_nothing_else() {
     let people = ["alice", "bob"];
     let begun = || {
         let mut ledger = Ledger::let_in_under(&people);
-        let proposed = ledger.proposed("alice", 1, true);
+        let proposed = ledger.proposed("alice", 1, &more());
         ledger.tell("config.proposed", &proposed).unwrap();
         ledger
     };
@@ -152,7 +173,7 @@ fn what_is_in_force_is_what_was_signed_and_nothing_else() {
         ("human", json!(null)),
     ] {
         let mut ledger = begun();
-        let approved = ledger.approved("bob", "alice", 1);
+        let approved = ledger.approved("bob", "alice", 1, &more());
         ledger.tell("config.approved", &approved).unwrap();
         let mut body = good.clone();
         body[name] = other;
@@ -160,16 +181,21 @@ fn what_is_in_force_is_what_was_signed_and_nothing_else() {
     }
     // What was stopped is signed anew.
     let mut ledger = begun();
-    let approved = ledger.approved("bob", "alice", 1);
+    let approved = ledger.approved("bob", "alice", 1, &more());
     ledger.tell("config.approved", &approved).unwrap();
     ledger.tell("config.stopped", &json!({ "configuration": 2, "why": "bob" })).unwrap();
     assert!(ledger.later(1).tell("config.applied", &good).unwrap_err().contains("nobody proposed"));
+    // Another's is not what was approved.
+    let approved = begun().approved("bob", "carol", 1, &more());
+    assert!(
+        begun().tell("config.approved", &approved).unwrap_err().contains("another human wrote")
+    );
     // One waits at a time, and replaces what is in force.
     let mut ledger = begun();
-    let another = ledger.proposed("bob", 1, true);
+    let another = ledger.proposed("bob", 1, &more());
     assert!(ledger.tell("config.proposed", &another).unwrap_err().contains("another"));
     let mut ledger = Ledger::let_in_under(&people);
-    let later = ledger.proposed("alice", 2, true);
+    let later = ledger.proposed("alice", 2, &more());
     assert!(ledger.tell("config.proposed", &later).unwrap_err().contains("not in force"));
 }
 
@@ -186,17 +212,59 @@ fn whose_keys_count_is_told_each_time_once_it_was() {
 
 #[test]
 fn a_key_that_is_new_or_comes_back_counts_after_a_day() {
-    let mut ledger = Ledger::let_in_under(&["alice", "bob"]);
+    let mut ledger = Ledger::let_in_under(&["alice", "bob", "carol"]);
     let mut next = |of: u8, people: &[&str]| {
-        let proposed = ledger.proposed("alice", of, false);
+        let words = [key_of("carol")];
+        let proposed = ledger.proposed("alice", of, &words);
         ledger.tell("config.proposed", &proposed).unwrap();
-        ledger.tell("config.applied", &applied(of, "alice", None, people)).unwrap();
+        let approved = ledger.approved("bob", "alice", of, &words);
+        ledger.tell("config.approved", &approved).unwrap();
+        let applied = applied(of, "alice", Some("bob"), people);
+        ledger.later(1).tell("config.applied", &applied).unwrap();
     };
-    next(1, &["alice"]);
-    next(2, &["alice", "bob"]);
+    next(1, &["alice", "bob"]);
+    next(2, &["alice", "bob", "carol"]);
     for (minutes, holds) in [(24 * 60 - 1, false), (1, true)] {
-        let thaw = ledger.later(minutes).thaw("bob");
+        let thaw = ledger.later(minutes).thaw("carol");
         assert_eq!(ledger.tell("freeze.off", &thaw).is_ok(), holds);
+    }
+}
+
+/// The digest is signed, and the text lies sealed: the entry may name other keys than that does.
+#[test]
+fn no_key_comes_or_goes_unless_all_who_signed_read_it() {
+    let told = |first: &[String], second: &[String], people: &Value| {
+        let mut ledger = Ledger::let_in_under(&["alice", "bob", "carol"]);
+        let proposed = ledger.proposed("alice", 1, first);
+        ledger.tell("config.proposed", &proposed).unwrap();
+        let approved = ledger.approved("bob", "alice", 1, second);
+        ledger.tell("config.approved", &approved).unwrap();
+        let mut body = applied(1, "alice", Some("bob"), &[]);
+        body["signers"] = people.clone();
+        ledger.later(1).tell("config.applied", &body)
+    };
+    let dave = signers(&["alice", "bob", "carol", "dave"]);
+    let words = [key_of("dave")];
+    told(&words, &words, &dave).unwrap();
+    for (first, second) in [(more(), more()), (words.to_vec(), more()), (more(), words.to_vec())] {
+        let why = told(&first, &second, &dave).unwrap_err();
+        assert!(why.contains("nobody signed that"), "{why}");
+    }
+    // His key is no other's, and one who is left out is missed: else alice would soon be alone.
+    let mut other = signers(&["alice", "bob", "carol"]);
+    other["carol"] = dave["dave"].clone();
+    let fewer = signers(&["alice", "bob"]);
+    let mut eve = signers(&["alice", "bob", "carol"]);
+    eve["eve"] = dave["dave"].clone();
+    for people in [other, fewer, eve] {
+        assert!(told(&words, &words, &people).is_err(), "{people}");
+    }
+    // A passkey is one of a page's.
+    let mut page = dave.clone();
+    page["dave"] = json!(["passkey http://localhost:6480 AQ"]);
+    for (read, holds) in [("http://localhost:6480", true), ("http://localhost:6481", false)] {
+        let words = [format!("loosens: `people.dave.keys`: [\"passkey {read} AQ\"] is set")];
+        assert_eq!(told(&words, &words, &page).is_ok(), holds);
     }
 }
 
@@ -208,7 +276,7 @@ fn whose_keys_count_may_be_told_first_by_what_people_signed() {
     ledger.tell("config.applied", &silent).unwrap();
     let added = ledger.let_in("alice");
     ledger.tell("agent.added", &added).unwrap();
-    let proposed = ledger.proposed("alice", 1, false);
+    let proposed = ledger.proposed("alice", 1, &less());
     ledger.tell("config.proposed", &proposed).unwrap();
     ledger.tell("config.applied", &applied(1, "alice", None, &["alice", "bob"])).unwrap();
     let thaw = ledger.thaw("bob");

@@ -1,7 +1,7 @@
 //! One ledger with every kind of entry that people sign for. Whatever else a gateway makes of any of
 //! it is found.
 
-use super::configured::applied;
+use super::configured::{applied, key_of};
 use super::{Hand, Ledger, digest};
 use countermand_core::digest::Digest;
 use countermand_core::standing::StandingSubject;
@@ -170,8 +170,9 @@ fn story() -> Vec<Entry> {
     made.tell("ledger.key_changed", |ledger| ledger.replaces("bob", LedgerKey::Checkpoints));
     made.tell("ledger.key_vouched", |_| json!({ "checkpoint": "note" }));
     made.tell("ledger.texts_key_changed", |ledger| ledger.replaces("bob", LedgerKey::Texts));
-    made.tell("config.proposed", |ledger| ledger.proposed("alice", 1, true));
-    made.tell("config.approved", |ledger| ledger.approved("bob", "alice", 1));
+    let words = [key_of("alice"), key_of("carol")];
+    made.tell("config.proposed", |ledger| ledger.proposed("alice", 1, &words));
+    made.tell("config.approved", |ledger| ledger.approved("bob", "alice", 1, &words));
     made.ledger.later(1);
     made.tell("config.applied", |_| applied(1, "alice", Some("bob"), &["bob"]));
     made.tell("freeze.off", |ledger| ledger.thaw("bob"));

@@ -1,6 +1,6 @@
 //! What was signed counts once, in its time, for what was asked, and by nobody who answers for it.
 
-use super::configured::applied;
+use super::configured::{applied, key_of};
 use super::story::{carried, held, standing, subject};
 use super::{BEGAN, Ledger, unsigned};
 use countermand_core::statement::{Act, ReviewSubject, Statement};
@@ -157,9 +157,10 @@ fn nobody_signs_what_they_answer_for_unless_they_are_alone() {
     ledger.tell("change.approved", &own).unwrap();
     // Who is new is nobody yet, for a day.
     let mut ledger = Ledger::let_in_under(&["alice"]);
-    let proposed = ledger.proposed("alice", 1, false);
+    let proposed = ledger.proposed("alice", 1, &[key_of("bob")]);
     ledger.tell("config.proposed", &proposed).unwrap();
-    ledger.tell("config.applied", &applied(1, "alice", None, &["alice", "bob"])).unwrap();
+    let both = applied(1, "alice", None, &["alice", "bob"]);
+    ledger.later(60).tell("config.applied", &both).unwrap();
     for (number, minutes, holds) in [(1, 24 * 60, true), (2, 2, false)] {
         ledger.later(minutes).tell("change.held", &held(number)).unwrap();
         let own = ledger.approved_change("alice", subject(number, None));
