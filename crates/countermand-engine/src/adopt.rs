@@ -20,6 +20,7 @@ use countermand_core::request::RequestKey;
 use countermand_core::statement::{ReviewSubject, Statement};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 /// Forbidden requests that one agent may leave at a time: each is something for humans to read.
 pub(crate) const MAX_KEPT: u64 = 5;
@@ -75,7 +76,12 @@ impl Engine {
         let mut kept = None;
         if may {
             let key = RequestKey::of(&proposal.caller.agent, &proposal.target, &proposal.payload);
+            let began = SystemTime::now();
             let opened = self.open_change(proposal, key, preview, beyond, reasons.clone()).await;
+            // It may become somebody's: what is done for it then has a root.
+            if let Ok(change) = &opened {
+                self.proposed_since(began, &change.request, &proposal.caller);
+            }
             // What somebody else opened meanwhile may have been held under another policy.
             kept = opened.ok().filter(|change| !change.forbidden.is_empty()).map(|c| kept_as(&c));
         }

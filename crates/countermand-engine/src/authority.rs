@@ -103,7 +103,22 @@ impl Engine {
         let authority = Authority::new(&self.0.installation, agents)
             .map_err(|e| StoreError::Refused(e.to_string()))?;
         *self.0.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authority);
+        self.begin_counting();
         Ok(())
+    }
+
+    /// Has what can be counted of those who are here begin at 0.
+    pub(crate) fn begin_counting(&self) {
+        let authority = self.authority();
+        let targets: Vec<_> = self.0.installation.targets.keys().collect();
+        let here = authority.agents().filter(|row| row.is_valid(self.0.clock.now()));
+        let reached = |row: &'_ AgentRow| {
+            let granted = targets.iter().filter(|target| row.grant.targets.contains(**target));
+            granted.map(|target| (row.name.clone(), (*target).clone())).collect::<Vec<_>>()
+        };
+        let agents: Vec<_> = here.flat_map(reached).collect();
+        let agents: Vec<_> = agents.iter().map(|(agent, target)| (agent, target)).collect();
+        self.0.metrics.begin(&targets, &agents);
     }
 
     /// Puts actions to policy.

@@ -198,6 +198,7 @@ impl Engine {
             home,
             _lock: lock,
         }));
+        engine.begin_counting();
         engine.began().await?;
         engine.recover().await?;
         engine.resume_watches()?;

@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use countermand_core::action::Action;
 use countermand_core::effect::Effect;
 use countermand_core::limits::Tally;
-use countermand_core::name::TargetName;
+use countermand_core::name::{AgentName, TargetName};
 use countermand_ledger::leaf::Leaf;
 use histogram::Histogram;
 use labels::{Decided, Of, OfKind, Rows, Timed, Written};
@@ -36,23 +36,24 @@ use tokio::sync::Mutex;
 /// What is told is at most this old.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// What the rules that are given along read of what agents were told.
+const REFUSED: [&str; 3] = ["forbidden", "rejected", "circuit_open"];
+
 /// The media type of what [`Engine::metrics`] gives.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A metric, as `docs/metrics.md` lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Its name, as queries have it.
-    pub name: String,
-    /// Its labels.
-    pub labels: &'static str,
-    /// What it means.
-    pub help: &'static str,
+/// A metric, as `docs/metrics.md` lists it: its name as queries have it, its labels, what it means.
+#[cfg_attr(not(test), expect(dead_code, reason = "the page is held against it"))]
+struct Described {
+    name: String,
+    labels: &'static str,
+    help: &'static str,
 }
 
 /// All counters of a gateway, since it started.
 pub(crate) struct Metrics {
     registry: Registry,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page is held against it"))]
     described: Vec<Described>,
     requests: Family<Decided, Counter>,
     weighed: Family<Decided, Counter>,
@@ -64,6 +65,7 @@ pub(crate) struct Metrics {
     rows: Family<Rows, Counter>,
     sessions: Family<Of, Gauge>,
     lost_spans: Counter,
+    refused_logins: Counter,
     standing: Standing,
     told: Arc<Mutex<Option<(Instant, String)>>>,
 }
@@ -101,10 +103,40 @@ impl Metrics {
             ),
             sessions: register.gauge("door_sessions", "target", "sessions of agents that are open"),
             lost_spans: register.count("lost_spans", "spans of traces that no collector took"),
+            refused_logins: register.count(
+                "refused_logins",
+                "logins at the door that were refused: a credential, an agent or a target that is none",
+            ),
             standing: Standing::new(&mut register),
             told: Arc::default(),
             described: register.described,
             registry: register.registry,
+        }
+    }
+
+    /// What may be counted later begins at 0 where Prometheus can see it: what is born above 0 has
+    /// increased by nothing. Of agents it is what their refusals are counted by.
+    pub(crate) fn begin(&self, targets: &[&TargetName], agents: &[(&AgentName, &TargetName)]) {
+        for kind in Kind::ALL {
+            drop(self.entries.get_or_create(&OfKind { kind: kind.name() }));
+            let event = kind.name().strip_prefix("change.");
+            for (target, event) in targets.iter().flat_map(|target| event.map(|it| (target, it))) {
+                let of = labels::Event { target: target.to_string(), event };
+                drop(self.changes.get_or_create(&of));
+            }
+        }
+        for (agent, target) in agents {
+            let (agent, target) = (agent.to_string(), target.to_string());
+            let written = Written { target: target.clone(), agent: agent.clone() };
+            drop(self.writes.get_or_create(&written));
+            for (effect, decision) in
+                Effect::ALL.into_iter().flat_map(|effect| REFUSED.map(|no| (effect, no)))
+            {
+                let (target, agent, effect) = (target.clone(), agent.clone(), effect.as_str());
+                let of = Decided { target, agent, effect, decision };
+                drop(self.requests.get_or_create(&of));
+                drop(self.weighed.get_or_create(&of));
+            }
         }
     }
 
@@ -303,9 +335,9 @@ impl Engine {
         Attended(gauge)
     }
 
-    /// Every metric that there is, whether it counted something yet or not.
-    pub fn described_metrics(&self) -> &[Described] {
-        &self.0.metrics.described
+    /// Somebody was not let in at the door: who they are is not known, so nothing is told of it.
+    pub fn login_refused(&self) {
+        self.0.metrics.refused_logins.inc();
     }
 
     /// All metrics in the text format of OpenMetrics ([`MEDIA_TYPE`]), at most a second old. One looks at a

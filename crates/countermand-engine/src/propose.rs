@@ -11,6 +11,7 @@ use crate::authority::{Asked, unmeasured};
 use crate::control::Reply;
 use crate::engine::Engine;
 use crate::review::{ReviewError, no};
+use crate::trace::{Timed, What};
 use countermand_core::action::Action;
 use countermand_core::change::{Change, REJECTION_LIFETIME, State};
 use countermand_core::effect::Effect;
@@ -18,6 +19,7 @@ use countermand_core::evidence::{Evidence, Facts};
 use countermand_core::name::{AgentName, HumanName, TargetName};
 use countermand_core::policy::{Decision, Reason};
 use countermand_core::request::RequestKey;
+use std::time::SystemTime;
 
 impl Engine {
     /// Keeps what this human asks for until they sign it. The same request is the same change.
@@ -43,12 +45,16 @@ impl Engine {
             self.is_open_again(&known)?;
         }
         self.may_be_theirs(&proposal)?;
+        let (mut timed, began) = (Timed::default(), SystemTime::now());
         let measured = self.preview(&proposal).await.map_err(refused)?;
+        timed.took(What::Preview, began);
         let policy = "countermand/unsigned".to_owned();
         let reason = format!("`{human}` has not signed it");
         let unsigned = vec![Reason { policy, reason }];
         let opened = self.open_change(&proposal, key, measured, &[], unsigned).await;
         let change = opened.map_err(refused)?;
+        timed.took(What::Propose, began);
+        self.proposed(&change.request, &proposal.caller, timed);
         Ok(Reply::Change(Box::new(self.view(&change)?)))
     }
 

@@ -23,8 +23,10 @@ impl Engine {
         said: &str,
         peer: &str,
     ) -> Result<Caller, Refusal> {
-        let unknown =
-            || Refusal::CannotJudge { why: "there is no such agent or target here".into() };
+        let unknown = || {
+            self.login_refused();
+            Refusal::CannotJudge { why: "there is no such agent or target here".into() }
+        };
         let (name, target) = match (AgentName::new(agent), TargetName::new(target)) {
             (Ok(name), Ok(target)) => (name, target),
             _ => return Err(unknown()),

@@ -125,6 +125,13 @@ impl Engine {
         Going { tell, step: step(what, &change.request, began, began, false) }
     }
 
+    /// What led to this change, of which nobody timed the parts.
+    pub(crate) fn proposed_since(&self, began: SystemTime, request: &Request, caller: &Caller) {
+        let mut timed = Timed::default();
+        timed.took(What::Propose, began);
+        self.proposed(request, caller, timed);
+    }
+
     /// What led to this change is over. Whoever joined what somebody else had opened meanwhile led to
     /// nothing.
     pub(crate) fn proposed(&self, request: &Request, caller: &Caller, timed: Timed) {

@@ -130,7 +130,13 @@ impl Engine {
 
     /// Refuses a unit that was stopped while it ran: it was about to do more than may flow.
     pub async fn too_much<T>(&self, whole: Proposal, beyond: Vec<Beyond>) -> Admission<T> {
-        self.hold(&whole, &beyond).await.unwrap_or_else(Admission::Refused)
+        let told = self.held_whole(&whole, &beyond).await;
+        self.0.metrics.weighed(&Counted::of(&whole), &told);
+        told
+    }
+
+    async fn held_whole<T>(&self, whole: &Proposal, beyond: &[Beyond]) -> Admission<T> {
+        self.hold(whole, beyond).await.unwrap_or_else(Admission::Refused)
     }
 
     /// `would`: of a target that is observed, what would have been said to the parts.
@@ -158,7 +164,7 @@ impl Engine {
                 Some(would) => would.held(&missing, &reasons),
                 None => {
                     let all = Proposal { actions, ..whole.clone() };
-                    return Err(self.too_much(all, Vec::new()).await);
+                    return Err(self.held_whole(&all, &[]).await);
                 }
             },
         }
@@ -171,7 +177,7 @@ impl Engine {
                 let admission = self.forbid(&all, reasons).await;
                 Err(admission.unwrap_or_else(Admission::Refused))
             }
-            Ok(Err(beyond)) => Err(self.too_much(whole.clone(), beyond).await),
+            Ok(Err(beyond)) => Err(self.held_whole(whole, &beyond).await),
             Err(error) => Err(Admission::Refused(unavailable(&error))),
         }
     }

@@ -138,7 +138,10 @@ fn span(installation: &InstallationName, step: &Step) -> SpanData {
     };
     let attributes = vec![
         KeyValue::new("countermand.change", i64::try_from(step.change.0).unwrap_or(i64::MAX)),
-        KeyValue::new("countermand.agent", step.agent.to_string()),
+        match step.agent.human() {
+            Some(human) => KeyValue::new("countermand.human", human.to_string()),
+            None => KeyValue::new("countermand.agent", step.agent.to_string()),
+        },
         KeyValue::new("countermand.target", step.target.to_string()),
     ];
     SpanData {

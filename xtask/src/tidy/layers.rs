@@ -27,6 +27,9 @@ const CLOCKS: &[&[&str]] =
 const PLACES: &[(&str, &[&str])] = &[
     ("cedar_policy", &["crates/countermand-core/src/policy", "crates/countermand-prover/src"]),
     ("cedar_policy_symcc", &["crates/countermand-prover/src"]),
+    ("opentelemetry", &["crates/countermand/src/telemetry"]),
+    ("opentelemetry_http", &["crates/countermand/src/telemetry"]),
+    ("opentelemetry_otlp", &["crates/countermand/src/telemetry"]),
     ("opentelemetry_sdk", &["crates/countermand/src/telemetry"]),
     ("prometheus_client", &["crates/countermand-engine/src/metrics"]),
     ("rusqlite", &["crates/countermand-engine/src/store"]),

@@ -140,6 +140,8 @@ impl Gate for TestGate {
 
     fn attended(&self, _: &TargetName) {}
 
+    fn login_refused(&self) {}
+
     fn scram_verifier(&self, agent: &str) -> ScramVerifier {
         // A stranger's verifier is of a password that nobody has.
         let password = if agent == AGENT { PASSWORD } else { "\u{1}nobody" };

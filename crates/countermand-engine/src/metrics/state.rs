@@ -19,6 +19,7 @@ pub(super) struct Standing {
     changes: Family<InState, Gauge>,
     oldest_held: Gauge,
     in_doubt: Gauge,
+    restores_in_doubt: Gauge,
     frozen: Gauge,
     watches: Gauge,
     backups: Gauge,
@@ -49,6 +50,10 @@ impl Standing {
                 "in_doubt_changes",
                 "changes of which nobody knows whether they were committed",
             ),
+            restores_in_doubt: one(
+                "in_doubt_restores",
+                "changes of which nobody knows whether they were taken back",
+            ),
             frozen: one("frozen_scopes", "what is frozen: everything, targets, agents"),
             watches: one(
                 "failed_watches",
@@ -67,7 +72,11 @@ impl Standing {
                 "folder",
                 "what can still be written where `state` and `restore_points` are",
             ),
-            size: register.gauge("disk_size_bytes", "folder", "the size of those disks"),
+            size: register.gauge(
+                "disk_size_bytes",
+                "folder",
+                "the size of those disks; 0 where it cannot be measured",
+            ),
             published: Default::default(),
         }
     }
@@ -81,10 +90,10 @@ impl Standing {
 impl Engine {
     /// Sets what is only known by looking.
     pub(super) fn look_at_standing(&self, standing: &Standing) -> Result<(), StoreError> {
-        let (open, in_doubt) = self.0.store.read_apart(|rows| {
+        let (open, in_doubt, restores) = self.0.store.read_apart(|rows| {
             let open: Result<Vec<_>, _> =
                 rows.numbers(true)?.into_iter().map(|number| rows.change(number)).collect();
-            Ok((open?, rows.in_doubt()?))
+            Ok((open?, rows.in_doubt()?, rows.restores_in_doubt()?))
         })?;
         for state in OPEN {
             let count = open.iter().filter(|change| change.state.word() == state).count();
@@ -94,6 +103,7 @@ impl Engine {
         let oldest = held.map(|change| change.opened.as_second()).min();
         standing.oldest_held.set(oldest.unwrap_or(0));
         standing.in_doubt.set(number(in_doubt));
+        standing.restores_in_doubt.set(number(restores));
         standing.frozen.set(number(self.0.freezer.words().len() as u64));
         standing.watches.set(number(self.alarms()?.len() as u64));
         standing.backups.set(number(self.stale_backups().len() as u64));
@@ -102,7 +112,8 @@ impl Engine {
         standing.checkpoint_at.set(standing.published[1].load(Ordering::Relaxed));
         standing.began.set(self.0.began.as_second());
         for (folder, space) in ["state", "restore_points"].into_iter().zip(self.0.disks.spaces()) {
-            // What cannot be measured is taken for full, as everywhere.
+            // What cannot be measured is taken for full, as everywhere: no disk has a size of 0, and the
+            // rules alarm at it.
             let Space { free, total } = space.unwrap_or(Space { free: 0, total: 0 });
             standing.free.get_or_create(&Folder { folder }).set(number(free));
             standing.size.get_or_create(&Folder { folder }).set(number(total));

@@ -12,6 +12,10 @@ CREATE INDEX IF NOT EXISTS change_agent ON change (agent, number);
 CREATE INDEX IF NOT EXISTS event_kind ON event (number, event ->> '$.event');
 CREATE INDEX IF NOT EXISTS event_target ON event (number, event ->> '$.request.target')
     WHERE version = 1;
+CREATE INDEX IF NOT EXISTS event_doubt ON event (number, version)
+    WHERE event ->> '$.event' = 'in_doubt';
+CREATE INDEX IF NOT EXISTS event_restore_doubt ON event (number, version)
+    WHERE event ->> '$.event' = 'restore_in_doubt';
 ";
 
 /// The event without which no change is in this state. None where one event does not tell: the
@@ -38,9 +42,19 @@ impl Rows<'_> {
 
     /// How many changes nobody knows the end of.
     pub(crate) fn in_doubt(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM change c JOIN event e
-                ON e.number = c.number AND e.version = c.version
+        let sql = "SELECT count(*) FROM event e INDEXED BY event_doubt CROSS JOIN change c
+                ON c.number = e.number AND c.version = e.version
             WHERE c.open = 0 AND e.event ->> '$.event' = 'in_doubt'";
+        Ok(self.connection().query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// How many changes nobody knows of whether they were taken back: until somebody has tried again,
+    /// and it is known how that ended.
+    pub(crate) fn restores_in_doubt(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(DISTINCT e.number) FROM event e INDEXED BY event_restore_doubt
+            WHERE e.event ->> '$.event' = 'restore_in_doubt' AND NOT EXISTS (
+                SELECT 1 FROM event l WHERE l.number = e.number AND l.version > e.version
+                AND l.event ->> '$.event' IN ('restored', 'restore_failed'))";
         Ok(self.connection().query_row(sql, [], |row| row.get(0))?)
     }
 

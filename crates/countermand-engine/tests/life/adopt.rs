@@ -8,6 +8,7 @@ use countermand_core::policy::Grant;
 use countermand_core::request::ChangeNumber;
 use countermand_core::verb::postgres;
 use countermand_engine::control::{AgentQuery, Command, PrepareAct, Reply, Scope};
+use countermand_engine::trace::What;
 use countermand_engine::{Admission, Home, Installation, Kept, Refusal};
 use jiff::SignedDuration;
 
@@ -80,6 +81,21 @@ impl World {
     async fn state(&self, number: u64) -> String {
         self.show(number).await.line.state
     }
+}
+
+/// What is done for a change has a root in its trace, whoever asked for it.
+#[tokio::test]
+async fn what_is_kept_for_a_human_begins_its_trace() {
+    let world = world().await;
+    let mut steps = world.engine.steps().unwrap();
+    let number = world.kept().await;
+    let root = steps.try_recv().unwrap();
+    assert_eq!((root.what, root.change.0), (What::Propose, number));
+    assert!(matches!(own(&world, "alice", "shop").await, Reply::Change(_)));
+    let told: Vec<_> = std::iter::from_fn(|| steps.try_recv().ok()).collect();
+    let whats: Vec<_> = told.iter().map(|step| step.what).collect();
+    assert_eq!(whats, [What::Preview, What::Propose]);
+    assert!(told.iter().all(|step| step.agent.human().is_some()));
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ fn resolve(number: u64, committed: bool) -> PrepareAct {
 async fn what_was_committed_goes_on_as_executed_and_is_taken_back() {
     let world = World::new().await;
     let number = world.in_doubt().await;
+    world.tells("countermand_in_doubt_changes 1").await;
     let told = world.ask("billing").await;
     assert!(matches!(told, Admission::Refused(Refusal::InDoubt { .. })));
     let told = world.resolve("bob", number, true).await;
@@ -59,6 +60,7 @@ async fn what_was_not_committed_has_failed_and_may_be_asked_for_again() {
     assert!(matches!(told, Reply::Done { .. }), "{told:?}");
     let change = world.show(number).await;
     assert_eq!((change.line.state.as_str(), change.executions), ("failed", 0));
+    world.tells("countermand_in_doubt_changes 0").await;
     assert!(change.restore_point.is_some(), "whoever looked can be wrong");
     let Admission::Refused(Refusal::Failed { why, .. }) = world.ask("billing").await else {
         panic!("its agent is told")

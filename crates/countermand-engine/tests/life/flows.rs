@@ -188,6 +188,50 @@ async fn low_disk_warns_then_refuses_writes_while_reads_flow() {
     world.flows("update 3", 1).await.unwrap();
 }
 
+/// 0 of 0 bytes is no share that any rule compares: that there is no size is what they alarm at.
+#[tokio::test]
+async fn a_disk_that_cannot_be_measured_is_told_as_one_without_a_size() {
+    let world = World::new().await;
+    world.fill(crate::world::UNMEASURED).await;
+    world.tells("countermand_disk_size_bytes{folder=\"state\"} 0").await;
+    world.tells("countermand_disk_free_bytes{folder=\"restore_points\"} 0").await;
+    let rules = include_str!("../../../../docs/countermand.rules.yml");
+    assert!(rules.contains("or countermand_disk_size_bytes == 0"));
+}
+
+/// What may rise later can be seen to rise.
+#[tokio::test]
+async fn what_is_alarmed_at_is_there_before_it_counts() {
+    let world = World::new().await;
+    let refused = "target=\"prod\",agent=\"bot\",effect=\"grant\",decision=\"forbidden\"";
+    world.tells(&format!("countermand_requests_total{{{refused}}} 0")).await;
+    world.tells(&format!("countermand_weighed_total{{{refused}}} 0")).await;
+    world.tells("countermand_change_events_total{target=\"prod\",event=\"in_doubt\"} 0").await;
+    world.tells("countermand_recorded_entries_total{kind=\"session.refused\"} 0").await;
+    world.tells("countermand_refused_logins_total 0").await;
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_counted() {
+    let world = World::new().await;
+    for (agent, target) in [("nobody", "prod"), ("bot", "elsewhere"), ("\"\n", "prod")] {
+        world.engine.open_session(agent, target, "", "peer").await.unwrap_err();
+    }
+    world.tells("countermand_refused_logins_total 3").await;
+}
+
+/// What runs too far is told no after it was let run: it is counted, too.
+#[tokio::test]
+async fn what_was_stopped_while_it_ran_is_counted() {
+    let world = World::new().await;
+    let running = world.write(postgres::UPDATE, "update 2").await;
+    let told: Admission<()> = world.engine.too_much(running, Vec::new()).await;
+    assert!(matches!(told, Admission::Refused(_)));
+    // What the test's target does not understand cannot be measured either.
+    let no = "target=\"prod\",agent=\"bot\",effect=\"write\",decision=\"cannot_judge\"";
+    world.tells(&format!("countermand_weighed_total{{{no}}} 1")).await;
+}
+
 /// Two older changes expire meanwhile: the engine has looked after its changes, twice.
 #[tokio::test]
 async fn low_disk_starts_no_change_until_there_is_room() {

@@ -393,6 +393,7 @@ async fn in_doubt_and_taken_back(world: &World, number: u64) {
 async fn a_restore_that_was_cut_off_is_in_doubt_and_may_be_tried_again() {
     let (world, number) = cut_off().await;
     in_doubt_and_taken_back(&world, number).await;
+    world.tells("countermand_in_doubt_restores 0").await;
 }
 
 #[tokio::test]
@@ -406,6 +407,7 @@ async fn a_restore_that_a_stop_cut_off_is_in_doubt_from_the_start_on() {
     let world = World { folder, clock, prod, engine, free };
     let change = world.show(number).await;
     assert!(change.history.iter().any(|(_, words)| words.contains("is not known")), "{change:#?}");
+    world.tells("countermand_in_doubt_restores 1").await;
     in_doubt_and_taken_back(&world, number).await;
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct World {
     pub(crate) free: Arc<AtomicU64>,
 }
 
+/// In the place of what is free: no disk can be measured.
+pub(crate) const UNMEASURED: u64 = u64::MAX;
+
 pub(crate) fn key(person: &str) -> PrivateKey {
     let mut seed = [0; 32];
     seed[..person.len()].copy_from_slice(person.as_bytes());
@@ -152,8 +155,10 @@ impl World {
         let mut home = Home::at(folder.path().join("state"));
         let free = Arc::new(AtomicU64::new(50));
         let measured = free.clone();
-        home.measure =
-            Arc::new(move |_| Ok(Space { free: measured.load(Ordering::Relaxed), total: 100 }));
+        home.measure = Arc::new(move |_| match measured.load(Ordering::Relaxed) {
+            UNMEASURED => Err(std::io::ErrorKind::NotFound.into()),
+            free => Ok(Space { free, total: 100 }),
+        });
         home.create("test").unwrap();
         let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
         let prod = Memory::new("prod", &[("billing.costs", 1000), ("shop.orders", 5)]);
@@ -296,6 +301,12 @@ impl World {
 
     pub(crate) fn cool(&self) {
         self.clock.advance(SignedDuration::from_secs(60));
+    }
+
+    /// Whether its metrics have this line. They may be a second old: it is asked for once.
+    pub(crate) async fn tells(&self, line: &str) {
+        let text = self.engine.metrics().await.unwrap();
+        assert!(text.lines().any(|told| told == line), "no `{line}` in\n{text}");
     }
 
     /// So much is free on every disk from now on.

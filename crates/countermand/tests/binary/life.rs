@@ -29,7 +29,7 @@ const RESPELLED: [&str; 5] = [
 pub(crate) struct Life {
     pub(crate) installation: Arc<Installation>,
     pub(crate) server: ScratchServer,
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
 }
 
 impl Life {
@@ -109,6 +109,11 @@ impl Life {
     pub(crate) async fn psql(&self, sql: &str) -> PsqlOutput {
         let credential =
             std::fs::read_to_string(self.installation.folder().join("secrets/bot")).unwrap();
+        self.psql_with(credential, sql).await
+    }
+
+    /// The same with whatever credential.
+    pub(crate) async fn psql_with(&self, credential: String, sql: &str) -> PsqlOutput {
         let login = Login {
             address: self.gateway.door(),
             user: "bot".to_owned(),

@@ -4,12 +4,10 @@ use crate::gateway::Installation;
 use crate::life::{DROP, Life};
 use prometheus_parse::{Scrape, Value};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
-/// An address that was free a moment ago.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+/// Wherever there is room.
+const METRICS: &str = "\n[metrics]\nlisten = \"127.0.0.1:0\"\n";
 
 /// What is answered: the status line with the head, and the body.
 fn ask(address: SocketAddr, path: &str, host: &str) -> (String, String) {
@@ -55,9 +53,10 @@ fn sum(read: &Scrape, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
 #[test]
 fn a_gateway_tells_its_metrics_where_that_is_configured_and_to_this_machine() {
     let installation = Installation::new();
-    let address = free();
-    installation.edit(|text| format!("{text}\n[metrics]\nlisten = \"{address}\"\n"));
+    installation.edit(|text| format!("{text}{METRICS}"));
     let serving = installation.serve();
+    let said = serving.says(&["metrics are told"]);
+    let address = said.rsplit_once("metrics=").unwrap().1.trim().parse().unwrap();
     let (_, read) = scrape(address);
     assert_eq!(
         sum(&read, "countermand_recorded_entries_total", &[("kind", "gateway.started")]),
@@ -101,9 +100,8 @@ fn off_the_machine_they_are_told_only_where_that_is_said() {
 /// events.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_moves_the_counters_as_it_goes() {
-    let address = free();
-    let life =
-        Life::begin_with(|text| format!("{text}\n[metrics]\nlisten = \"{address}\"\n")).await;
+    let life = Life::begin_with(|text| format!("{text}{METRICS}")).await;
+    let address = life.gateway.metrics().unwrap();
     let told = async move || tokio::task::spawn_blocking(move || scrape(address)).await.unwrap();
     // What is told may be a second old.
     let until = async |name: &str, labels: &[(&str, &str)], value: f64| {
@@ -118,6 +116,7 @@ async fn a_change_moves_the_counters_as_it_goes() {
         }
     };
     life.admit_bot().await;
+    assert!(!life.psql_with("guess".to_owned(), "SELECT 1").await.success);
     let read = "SELECT note AS hidden_word FROM billing.invoices WHERE id = 1";
     assert!(life.psql(read).await.success);
     assert!(
@@ -130,6 +129,8 @@ async fn a_change_moves_the_counters_as_it_goes() {
         let labels = [&bot[..], &[("effect", effect), ("decision", decision)]].concat();
         sum(read, "countermand_requests_total", &labels)
     };
+    assert_eq!(sum(&read, "countermand_refused_logins_total", &[]), Some(1.0));
+    assert_eq!(requests(&read, "grant", "forbidden"), Some(0.0), "it is there before it counts");
     assert_eq!(requests(&read, "read", "allowed"), Some(1.0));
     assert_eq!(requests(&read, "write", "up_to_commit"), Some(1.0));
     assert_eq!(requests(&read, "destroy", "held"), Some(1.0));

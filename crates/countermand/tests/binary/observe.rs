@@ -48,6 +48,17 @@ async fn a_drop_flows_while_observed_and_is_held_after_the_end() {
     assert!(shown.contains("[targets.shop.writes]") && shown.contains("rows = 800"), "{shown}");
     assert!(!shown.contains('\u{202e}') && !shown.contains('\u{1b}'), "the agent's text: {shown}");
 
+    // A SIEM is told: it flowed, and nobody had approved it.
+    let copy = life.installation.key("copy").display().to_string();
+    assert_eq!(life.run(&["ledger", "export", &copy]).await.code, 0);
+    let events = life.run(&["ledger", "export", "--format", "ocsf", "--ledger", &copy]).await;
+    let intents: Vec<_> =
+        events.stdout.lines().filter(|line| line.contains("flow.intent")).collect();
+    let placed =
+        intents.iter().map(|line| (json(line)["type_uid"].clone(), json(line)["severity"].clone()));
+    let high = (serde_json::json!(600_304), serde_json::json!("High"));
+    assert_eq!(placed.collect::<Vec<_>>(), [high.clone(), high], "{}", events.stdout);
+
     for words in [&["changes", "list"][..], &["agent", "list"], &["observe", "list"]] {
         let said = life.run(words).await.stdout;
         assert!(said.contains(OBSERVED), "{words:?}: {said}");

@@ -78,6 +78,9 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts a session that is open.
     fn attended(&self, target: &TargetName) -> Self::Attended;
 
+    /// Counts a login that was refused.
+    fn login_refused(&self);
+
     /// The verifier that this agent's credential must satisfy; never says whether it exists.
     fn scram_verifier(&self, agent: &str) -> ScramVerifier;
 
@@ -149,6 +152,10 @@ impl Gate for Engine {
 
     fn attended(&self, target: &TargetName) -> Attended {
         Engine::attended(self, target)
+    }
+
+    fn login_refused(&self) {
+        Engine::login_refused(self);
     }
 
     fn scram_verifier(&self, agent: &str) -> ScramVerifier {

@@ -170,6 +170,7 @@ impl Start {
         tls: Option<&DoorTls>,
     ) -> Result<(), Said> {
         let failed = || {
+            gate.login_refused();
             let words = format!("password authentication failed for agent `{user}`");
             Said::fatal("28P01", words)
         };
